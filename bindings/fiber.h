@@ -1,0 +1,91 @@
+/* Fibers: the only place where a coroutine is suspended or resumed.
+ *
+ * A fiber is a Lua coroutine that the loop may resume. Handlers, tasks and tests each run in
+ * one. A binding that has to wait starts its operation and returns ty_park(); the operation's
+ * callback calls ty_wake(). Deadlines and cancellation live here, so bindings have neither.
+ *
+ *      running --ty_park()--> parked --ty_wake()----> running
+ *                                \----deadline------> running, with nil, timeout error
+ *                                 \---cancel--------> running, with nil, cancelled error
+ *
+ * In the last two cases the operation is cancelled and loses its fiber; its callback still
+ * runs, calls ty_wake() as usual (now a no-op) and frees its memory. A fiber whose deadline has
+ * passed or that was cancelled cannot wait again (except under fiber.shield): each further
+ * ty_park() fails at once with the same error, so that a script which swallows it still ends.
+ *
+ * Finished coroutines are pooled: starting a fiber allocates nothing in the steady state.
+ */
+#pragma once
+
+#include <lua.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "tycho/buffer.h"
+
+struct ty_fiber;
+struct ty_wait;
+
+/* Asks the operation to end early. Its callback must still run, later. */
+typedef void ty_cancel_fn(struct ty_wait *wait);
+
+/* Pushes what the parked call returns and says how many values that is. May throw. */
+typedef int ty_push_fn(lua_State *L, void *arg);
+
+/* Runs when the fiber ends, from the loop. `status` is 0 and its `count` results, or not 0 and one error value, are
+ * on top of `co`; after an error the stack of `co` is still there for luaL_traceback(). Must not
+ * throw. */
+typedef void ty_done_fn(struct ty_fiber *fiber, lua_State *co, int status, int count, void *arg);
+
+/* What a fiber waits for. First member of a binding's request struct. */
+struct ty_wait {
+    struct ty_fiber *fiber; /* NULL once nobody waits any more */
+    ty_cancel_fn *cancel;
+    const char *what; /* for `tycho ps`: "sleep", "db default"; static or NULL */
+};
+
+/* Pops `nargs` arguments and the function below them from L and runs it in a new fiber of L's state.
+ * `owner` says for whom in `tycho ps` ("GET /orders"); it must outlive the fiber. Returns
+ * NULL if it has ended already (then `done` has run), or if there are too many fibers: then `done` has run with an
+ * error. */
+struct ty_fiber *ty_fiber_start(lua_State *L, int nargs, const char *owner, ty_done_fn *done,
+                                void *arg);
+
+/* From now on the fiber has at most that long, all waits taken together. */
+void ty_fiber_deadline(struct ty_fiber *fiber, uint64_t ms);
+
+/* The owner has lost interest: the current wait is cancelled and raises, kind "cancelled". Safe at
+ * any time until `done` has run; not from inside the fiber itself. `why` is a static string. */
+void ty_fiber_cancel(struct ty_fiber *fiber, const char *why);
+
+/* The fiber that is running, NULL outside of any. */
+struct ty_fiber *ty_fiber_running(lua_State *L);
+
+/* The owner's pointer, for bindings that ask "which request is this?"; inherited by spawned fibers. */
+void ty_fiber_set_request(struct ty_fiber *fiber, void *request);
+void *ty_fiber_request(lua_State *L);
+
+/* The loop of the calling fiber. Throws unless L may park: call it before starting anything. */
+uv_loop_t *ty_fiber_loop(lua_State *L);
+
+/* Suspends the calling fiber until ty_wake(), at most `timeout` seconds (no limit of its own if negative).
+ * Always the last thing a binding does: `return ty_park(...)`. */
+int ty_park(lua_State *L, struct ty_wait *wait, ty_cancel_fn *cancel, double timeout);
+
+/* Resumes the fiber parked on `wait` with what `push(L, arg)` leaves. Call exactly once per
+ * ty_park(), from the loop, never from inside the start call; `wait` and `arg` stay the caller's. */
+void ty_wake(struct ty_wait *wait, ty_push_fn *push, void *arg);
+
+/* ------------------------------------------------------------- for bindings/vm.c and engine.c */
+
+struct ty_fibers; /* all fibers of one Lua state */
+
+struct ty_fibers *ty_fibers_new(lua_State *L, uv_loop_t *loop);
+void ty_fibers_free(struct ty_fibers *fibers); /* none may be left */
+size_t ty_fibers_count(const struct ty_fibers *fibers);
+void ty_fibers_cancel_all(struct ty_fibers *fibers, const char *why);
+/* Calls `idle(arg)` from the loop, once, when the last fiber has ended (soon, if there is none). */
+void ty_fibers_on_idle(struct ty_fibers *fibers, void (*idle)(void *arg), void *arg);
+/* Adds a JSON array: owner, age, what each waits for and how long, Lua line. */
+void ty_fibers_describe(struct ty_fibers *fibers, struct ty_buf *out);

@@ -1,0 +1,63 @@
+/* What the host asks of the script engine, and the only thing it knows of it.
+ *
+ * bindings/engine.c implements this with LuaJIT; main() hands it to the host. A generation is
+ * one bundle loaded into a fresh interpreter state, with the routes it declared as a site.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <uv.h>
+
+#include "tycho/bundle.h"
+#include "tycho/config.h"
+#include "tycho/http.h"
+
+struct ty_generation;
+
+struct ty_engine_env {
+    uv_loop_t *loop;
+    struct ty_config *config; /* the engine takes a reference */
+    const char *role;         /* "web", "trial", "check", "run", "test" */
+    bool development;         /* readable error pages, tracebacks in answers */
+};
+
+/* What became of a load. `gen` is NULL if it failed; then `faults` has one or more lines,
+ * each "file:line: what". */
+typedef void ty_engine_loaded_fn(struct ty_generation *gen, const char *faults, void *arg);
+
+struct ty_engine {
+    /* Once per process, before anything else, and last of all. */
+    void (*open)(const struct ty_engine_env *env);
+    void (*close)(void (*done)(void *arg), void *arg);
+
+    /* Loads all of app/ and tasks/, resolves routes, runs the application's checks (which may wait).
+     * Loading itself must not wait and is stopped after reload.load_timeout. `loaded` runs
+     * exactly once, never from inside. */
+    void (*load)(struct ty_bundle *bundle, ty_engine_loaded_fn *loaded, void *arg);
+
+    struct ty_site *(*site)(struct ty_generation *gen); /* borrowed */
+    const char *(*id)(struct ty_generation *gen);
+
+    /* Committed: what the scripts declared to run on their own may start. */
+    void (*start)(struct ty_generation *gen);
+
+    /* No new work for it. What runs may finish for `drain_ms`, then it is cancelled; when all is done the
+     * state is closed and freed and `gone` runs. */
+    void (*retire)(struct ty_generation *gen, uint64_t drain_ms,
+                   void (*gone)(void *arg), void *arg);
+
+    /* JSON, into `out`: an array of live fibers; an array of routes. */
+    void (*describe_fibers)(struct ty_generation *gen, struct ty_buf *out);
+    void (*describe_routes)(struct ty_generation *gen, struct ty_buf *out);
+
+    /* Dependencies that this process needs: adds `{"name":"default","ok":true}`, comma-separated; false if a required one is down. */
+    bool (*ready)(struct ty_buf *out);
+
+    /* `tycho run`, `test`, `repl`: runs one script as a fiber with the privileges of the standard
+     * library, and the loop until it ends; returns the process's exit code. */
+    int (*run)(const char *script_name, const char *source, size_t len, int argc, char **argv);
+};
+
+/* bindings/engine.c */
+extern const struct ty_engine ty_lua_engine;
