@@ -1,0 +1,99 @@
+#!/bin/bash
+# Installs what one purpose needs and is missing: tools/setup.sh build|test|lint|bench
+#
+# Debian's packages, and LuaJIT built from Debian's source. Says what it does; quick when there
+# is nothing to do. The services of packages that it installs are not started.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+. "$here/versions"
+. "$here/sources.sh"
+
+build="gcc libc6-dev cmake ninja-build pkg-config dpkg-dev libuv1-dev libssl-dev libsqlite3-dev
+    libyaml-dev libcrypt-dev zlib1g-dev lua-cjson-dev libllhttp-dev libyyjson-dev"
+test="$build libcmocka-dev lua-busted"
+lint="$test clang-format clang-tidy lua-check git"
+bench="$build nginx-light libnginx-mod-http-lua lua-resty-core lua-cjson wrk curl"
+
+say() { echo "tycho: $*"; }
+die() { say "$*" >&2; exit 1; }
+
+case ${1:-} in
+    build | test | lint | bench) wanted=${!1} ;;
+    *) echo "usage: tools/setup.sh build|test|lint|bench" >&2 && exit 2 ;;
+esac
+
+missing() {
+    # Virtual and multi-arch names are spelt out above, so that a plain comparison will do.
+    { dpkg-query -W -f '${db:Status-Abbrev} ${Package}\n' $wanted 2>/dev/null || true; } |
+        awk -v wanted="$(echo $wanted)" '
+        /^.i/ { have[$2] = 1 }
+        END { n = split(wanted, names)
+              for (i = 1; i <= n; i++) if (!have[names[i]]) printf "%s ", names[i] }'
+}
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+apt() {
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 \
+        -o DPkg::Lock::Timeout=300 "$@" </dev/null
+}
+
+is_known() {
+    apt-cache policy "$1" 2>/dev/null | grep -q 'Candidate: [^(]'
+}
+
+# Debian 12 lacks two libraries that its successor has; both depend on libc alone. The pin keeps
+# everything else of that suite out.
+add_next_suite() {
+    local kind=list entry
+    entry=$(derive_source deb "$next_suite") || die "this machine's APT has no Debian archive to" \
+        "take $next_suite from; install by hand: $next_packages"
+    case $entry in *Types:*) kind=sources ;; esac
+    say "adding the suite $next_suite to APT, for $next_packages only (/etc/apt/*/tycho.*)"
+    as_root tee /etc/apt/preferences.d/tycho.pref >/dev/null <<END
+Package: *
+Pin: release o=Debian, n=$next_suite
+Pin-Priority: -1
+
+Package: $next_packages
+Pin: release o=Debian, n=$next_suite
+Pin-Priority: 990
+END
+    as_root tee "/etc/apt/sources.list.d/tycho.$kind" >/dev/null <<<"$entry"
+    apt update || { as_root rm -f /etc/apt/{sources.list.d,preferences.d}/tycho.*
+        die "APT could not read $next_suite (see above); /etc/apt is as it was"; }
+}
+
+# invoke-rc.d asks this file before it starts a service.
+policy=/usr/sbin/policy-rc.d
+hold_services() {
+    [ -e $policy ] && return
+    printf '#!/bin/sh\n# of tools/setup.sh, while it runs\nexit 101\n' | as_root tee $policy >/dev/null
+    as_root chmod 755 $policy
+    trap 'as_root rm -f $policy' EXIT
+}
+
+install_packages() {
+    local names
+    names=$(missing)
+    [ -n "$names" ] || return 0
+    command -v apt-get >/dev/null || die "no apt-get here; install by hand: $names"
+    [ "$(id -u)" = 0 ] || command -v sudo >/dev/null || die "needs root or sudo to install: $names"
+    say "installing $names"
+    is_known gcc && is_known cmake || apt update
+    local name
+    for name in libllhttp-dev libyyjson-dev; do
+        case " $names " in *" $name "*) is_known $name || { add_next_suite; break; } ;; esac
+    done
+    hold_services
+    # The lists may be older than the archive: once more with new ones before giving up.
+    apt install --no-install-recommends $names ||
+        { apt update && apt install --no-install-recommends $names; } || die "APT failed (see above)"
+    [ -z "$(missing)" ] || die "still missing: $(missing)"
+}
+
+install_packages
+"$here/luajit.sh" build ||
+    say "LuaJIT's source cannot be had: using the system's (endless loops in scripts cannot be stopped)"
