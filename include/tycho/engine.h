@@ -31,6 +31,14 @@ struct ty_engine {
     void (*open)(const struct ty_engine_env *env);
     void (*close)(void (*done)(void *arg), void *arg);
 
+    /* The configuration of every load from now on; the engine takes a reference. Generations that are loaded
+     * keep the one they were loaded with. NULL: the engine has no use for it. */
+    void (*set_config)(struct ty_config *config);
+
+    /* Development: why the files on disk do not run, for error pages ("file:line: what", lines);
+     * NULL when they do. The string is copied. May be NULL. */
+    void (*set_fault)(const char *faults);
+
     /* Loads all of app/ and tasks/, resolves routes, runs the application's checks (which may wait).
      * Loading itself must not wait and is stopped after reload.load_timeout. `loaded` runs
      * exactly once, never from inside. */
