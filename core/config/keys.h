@@ -5,7 +5,8 @@
  * the same parser. A star stands for a name that the user chooses.
  *
  * Limits: "low..high" for numbers, durations and sizes; "a|b|c" for choices, also of the items
- * of a list; "" for none. Flags: LIVE (a reload brings it into force) or RESTART; SECRET values never print.
+ * of a list; "" for none. Flags: LIVE (a reload brings it into force) or RESTART;
+ * SECRET values never print.
  */
 #pragma once
 
@@ -39,7 +40,7 @@ enum { TY_CONFIG_LIVE = 1, TY_CONFIG_RESTART = 2, TY_CONFIG_SECRET = 4 };
     X("password",         "Hashing of passwords.")                                                 \
     X("app",              "The application's own settings: any keys, read with tycho.config.")
 
-/*     key                            type      default     limits            flags             what it does */
+/*     key                            type      default     limits            flags    what it does */
 #define TY_CONFIG_KEYS(X)                                                                          \
     X("env",                          TEXT,     "",         "",               RESTART,             \
       "The environment: conf/tycho.<env>.yaml is read over conf/tycho.yaml. Usually dev, test or " \
@@ -165,8 +166,8 @@ enum { TY_CONFIG_LIVE = 1, TY_CONFIG_RESTART = 2, TY_CONFIG_SECRET = 4 };
       "full: a commit survives a power cut; normal: it survives a crash of the server.")           \
     X("databases.*.slow",             DURATION, "200ms",    "0s..1h",         RESTART,             \
       "Queries slower than this are logged; 0s: none.")                                            \
-    X("databases.*.migrate",          CHOICE,   "manual",   "auto|manual",    RESTART,             \
-      "auto: migrations are applied at the start.")                                                \
+    X("databases.*.migrate",          CHOICE,   "auto",     "auto|manual",    RESTART,             \
+      "auto: migrations are applied at the start; manual: by hand.")                                                \
                                                                                                    \
     X("password.cost",                INTEGER,  "12",       "4..20",          LIVE,                \
       "bcrypt's cost: each step doubles the time of a hash. Below 12 only in tests.")              \
