@@ -1,0 +1,480 @@
+#define _GNU_SOURCE /* memmem() */
+#include "tycho/stream.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "tycho/buffer.h"
+#include "tycho/memory.h"
+
+enum { READ_MAX = 64 * 1024, ADDRESSES_MAX = 8 };
+
+struct op {
+    ty_stream_cb *cb; /* NULL: nobody waits */
+    void *arg;
+};
+
+/* What a stream needs only until it is connected. */
+struct dial {
+    struct ty_stream *stream;
+    uv_getaddrinfo_t lookup;
+    uv_connect_t req;
+    struct sockaddr_storage to[ADDRESSES_MAX];
+    unsigned count, next;
+    struct sockaddr_storage from; /* ss_family is 0 if it does not matter */
+    int status;                   /* of the last try */
+};
+
+struct ty_stream {
+    union {
+        uv_handle_t handle;
+        uv_stream_t stream;
+        uv_tcp_t tcp;
+        uv_pipe_t pipe;
+    } io;
+    uv_loop_t *loop;
+    struct dial *dial; /* NULL unless connecting */
+    struct op reader;
+    struct op writer; /* or who connects */
+    struct ty_stream_want want;
+    struct ty_buf in;
+    unsigned holds; /* the open handle, a lookup, a running callback */
+    int failed;     /* the UV_E* code that broke it, else 0 */
+    bool has_io;    /* `io` is an open handle */
+    bool connected;
+    bool ended; /* by the peer */
+    bool released;
+};
+
+struct write {
+    uv_write_t req;
+    char data[];
+};
+
+static void drop(struct ty_stream *s)
+{
+    if (--s->holds > 0 || !s->released)
+        return;
+    ty_buf_close(&s->in);
+    free(s);
+}
+
+/* May end with the stream being closed, but not freed: the caller holds it. */
+static void complete(struct ty_stream *s, struct op *op, int status)
+{
+    struct op done = *op;
+
+    *op = (struct op){0};
+    if (done.cb)
+        done.cb(s, status, done.arg);
+}
+
+static void dial_next(struct ty_stream *s);
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct ty_stream *s = handle->data;
+
+    s->has_io = false;
+    if (s->dial && !s->failed && !s->released) {
+        dial_next(s);
+    } else {
+        int status = s->failed ? s->failed : UV_ECANCELED;
+
+        free(s->dial);
+        s->dial = NULL;
+        complete(s, &s->reader, status);
+        complete(s, &s->writer, status);
+    }
+    drop(s);
+}
+
+static void close_io(struct ty_stream *s)
+{
+    if (s->has_io && !uv_is_closing(&s->io.handle))
+        uv_close(&s->io.handle, on_closed);
+}
+
+static void hold_io(struct ty_stream *s)
+{
+    s->io.handle.data = s;
+    s->has_io = true;
+    s->holds++;
+}
+
+struct ty_stream *ty_stream_new(uv_loop_t *loop)
+{
+    struct ty_stream *s = ty_zalloc(sizeof(*s));
+
+    s->loop = loop;
+    return s;
+}
+
+void ty_stream_close(struct ty_stream *s)
+{
+    s->holds++;
+    s->released = true;
+    close_io(s);
+    if (s->dial && !s->has_io)
+        uv_cancel((uv_req_t *)&s->dial->lookup);
+    drop(s);
+}
+
+void ty_stream_reset(struct ty_stream *s)
+{
+    const struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+    int fd;
+
+    if (s->has_io && uv_fileno(&s->io.handle, &fd) == 0)
+        setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+}
+
+int ty_stream_open(struct ty_stream *s, int fd)
+{
+    struct sockaddr_storage name;
+    socklen_t len = sizeof(name);
+    bool is_tcp = getsockname(fd, (struct sockaddr *)&name, &len) == 0 && name.ss_family != AF_UNIX;
+    int status;
+
+    if (is_tcp)
+        status = uv_tcp_init(s->loop, &s->io.tcp);
+    else
+        status = uv_pipe_init(s->loop, &s->io.pipe, 0);
+    if (status < 0)
+        return status;
+
+    hold_io(s);
+    status = is_tcp ? uv_tcp_open(&s->io.tcp, fd) : uv_pipe_open(&s->io.pipe, fd);
+    if (status < 0) {
+        s->failed = status;
+        close_io(s);
+        return status;
+    }
+    s->connected = true;
+    return 0;
+}
+
+/* ---- connecting */
+
+static void end_dial(struct ty_stream *s, int status)
+{
+    free(s->dial);
+    s->dial = NULL;
+    s->failed = status;
+    s->connected = status == 0;
+    complete(s, &s->writer, status);
+}
+
+static void on_connected(uv_connect_t *req, int status)
+{
+    struct ty_stream *s = ((struct dial *)req->data)->stream;
+
+    if (status < 0) {
+        s->dial->status = status;
+        close_io(s); /* and on to the next address */
+        return;
+    }
+    if (s->io.handle.type == UV_TCP)
+        uv_tcp_nodelay(&s->io.tcp, 1);
+    end_dial(s, 0);
+}
+
+static void dial_next(struct ty_stream *s)
+{
+    struct dial *dial = s->dial;
+
+    if (dial->next == dial->count) {
+        end_dial(s, dial->status);
+        return;
+    }
+
+    const struct sockaddr *to = (const struct sockaddr *)&dial->to[dial->next++];
+    int status = uv_tcp_init(s->loop, &s->io.tcp);
+
+    if (status < 0) { /* it only fails for bad flags */
+        end_dial(s, status);
+        return;
+    }
+    hold_io(s);
+    if (dial->from.ss_family)
+        status = uv_tcp_bind(&s->io.tcp, (const struct sockaddr *)&dial->from, 0);
+    if (status == 0)
+        status = uv_tcp_connect(&dial->req, &s->io.tcp, to, on_connected);
+    if (status < 0) {
+        dial->status = status;
+        close_io(s);
+    }
+}
+
+static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *list)
+{
+    struct dial *dial = req->data;
+    struct ty_stream *s = dial->stream;
+
+    for (struct addrinfo *a = list; a && dial->count < ADDRESSES_MAX; a = a->ai_next)
+        memcpy(&dial->to[dial->count++], a->ai_addr, a->ai_addrlen);
+    uv_freeaddrinfo(list);
+
+    if (s->released || s->failed)
+        end_dial(s, UV_ECANCELED);
+    else if (status < 0)
+        end_dial(s, status);
+    else
+        dial_next(s);
+    drop(s);
+}
+
+static int to_address(const char *host, int port, struct sockaddr_storage *out)
+{
+    if (uv_ip4_addr(host, port, (struct sockaddr_in *)out) == 0)
+        return 0;
+    return uv_ip6_addr(host, port, (struct sockaddr_in6 *)out);
+}
+
+static int dial_unix(struct ty_stream *s, const char *path)
+{
+    if (strlen(path) >= sizeof(((struct sockaddr_un *)0)->sun_path))
+        return UV_ENAMETOOLONG; /* libuv would cut it */
+
+    int status = uv_pipe_init(s->loop, &s->io.pipe, 0);
+    if (status < 0)
+        return status;
+    hold_io(s);
+    uv_pipe_connect(&s->dial->req, &s->io.pipe, path, on_connected);
+    return 0;
+}
+
+static int dial_host(struct ty_stream *s, const char *host, int port, const char *from)
+{
+    static const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
+    struct dial *dial = s->dial;
+    char service[16];
+
+    if (from && to_address(from, 0, &dial->from) < 0)
+        return UV_EINVAL;
+    if (to_address(host, port, &dial->to[0]) == 0) {
+        dial->count = 1;
+        dial_next(s);
+        return 0;
+    }
+
+    snprintf(service, sizeof(service), "%d", port);
+    int status = uv_getaddrinfo(s->loop, &dial->lookup, on_resolved, host, service, &hints);
+    if (status == 0)
+        s->holds++;
+    return status;
+}
+
+int ty_stream_connect(struct ty_stream *s, const char *host, int port, const char *from,
+                      ty_stream_cb *cb, void *arg)
+{
+    if (s->has_io || s->dial || s->failed)
+        return s->failed ? s->failed : UV_EISCONN;
+
+    s->dial = ty_zalloc(sizeof(*s->dial));
+    s->dial->stream = s;
+    s->dial->req.data = s->dial;
+    s->dial->lookup.data = s->dial;
+    s->dial->status = UV_EADDRNOTAVAIL;
+
+    int status = host[0] == '/' ? dial_unix(s, host) : dial_host(s, host, port, from);
+    if (status < 0) {
+        free(s->dial);
+        s->dial = NULL;
+        return status;
+    }
+    s->writer = (struct op){cb, arg};
+    return 0;
+}
+
+/* ---- reading */
+
+static ssize_t ready_until(const struct ty_stream *s, const struct ty_stream_want *want)
+{
+    const char *at = NULL;
+
+    if (s->in.len > 0)
+        at = memmem(s->in.data, s->in.len, want->delimiter, want->delimiter_len);
+    if (at) {
+        size_t len = (size_t)(at - s->in.data) + want->delimiter_len;
+        return len <= want->max ? (ssize_t)len : UV_ENOBUFS;
+    }
+    return s->in.len >= want->max ? UV_ENOBUFS : UV_EAGAIN;
+}
+
+ssize_t ty_stream_ready(const struct ty_stream *s, const struct ty_stream_want *want)
+{
+    ssize_t ready = UV_EAGAIN;
+
+    if (want->mode == TY_STREAM_UNTIL)
+        ready = ready_until(s, want);
+    else if (s->in.len >= want->max)
+        ready = (ssize_t)want->max;
+    else if (want->mode == TY_STREAM_SOME && s->in.len > 0)
+        ready = (ssize_t)s->in.len;
+
+    if (ready != UV_EAGAIN)
+        return ready;
+    if (s->failed)
+        return s->failed;
+    if (s->ended)
+        return s->in.len == 0 ? 0 : UV_EOF;
+    return UV_EAGAIN;
+}
+
+const char *ty_stream_data(const struct ty_stream *s)
+{
+    return s->in.data;
+}
+
+void ty_stream_consume(struct ty_stream *s, size_t len)
+{
+    ty_buf_consume(&s->in, len);
+    if (s->in.len == 0)
+        ty_buf_close(&s->in); /* an idle stream holds no buffer */
+}
+
+static void on_room(uv_handle_t *handle, size_t suggested, uv_buf_t *out)
+{
+    struct ty_stream *s = handle->data;
+    size_t room = s->want.max - s->in.len; /* else it would be ready */
+
+    (void)suggested;
+    if (room > READ_MAX)
+        room = READ_MAX;
+    *out = uv_buf_init(ty_buf_reserve(&s->in, room), (unsigned)room);
+}
+
+static void on_read(uv_stream_t *io, ssize_t count, const uv_buf_t *buf)
+{
+    struct ty_stream *s = io->data;
+
+    (void)buf;
+    if (count > 0)
+        s->in.len += (size_t)count;
+    else if (count == UV_EOF)
+        s->ended = true;
+    else if (count < 0)
+        s->failed = (int)count;
+
+    if (ty_stream_ready(s, &s->want) == UV_EAGAIN)
+        return;
+    uv_read_stop(io);
+    complete(s, &s->reader, 0);
+}
+
+int ty_stream_read(struct ty_stream *s, const struct ty_stream_want *want, ty_stream_cb *cb,
+                   void *arg)
+{
+    if (s->reader.cb)
+        return UV_EBUSY;
+    if (s->failed || !s->connected)
+        return s->failed ? s->failed : UV_ENOTCONN;
+
+    s->want = *want;
+    int status = uv_read_start(&s->io.stream, on_room, on_read);
+    if (status == 0)
+        s->reader = (struct op){cb, arg};
+    return status;
+}
+
+void ty_stream_stop_read(struct ty_stream *s)
+{
+    s->reader = (struct op){0};
+    if (s->has_io)
+        uv_read_stop(&s->io.stream);
+}
+
+/* ---- writing */
+
+static void on_written(uv_write_t *req, int status)
+{
+    struct ty_stream *s = req->handle->data;
+
+    free(req);
+    if (status < 0 && !s->failed)
+        s->failed = status;
+    complete(s, &s->writer, status);
+}
+
+int ty_stream_write(struct ty_stream *s, const char *data, size_t len, ty_stream_cb *cb, void *arg)
+{
+    if (s->writer.cb)
+        return UV_EBUSY;
+    if (s->failed || !s->connected)
+        return s->failed ? s->failed : UV_ENOTCONN;
+
+    uv_buf_t buf = uv_buf_init((char *)data, (unsigned)len);
+    int done = len > 0 ? uv_try_write(&s->io.stream, &buf, 1) : 0;
+    if (done < 0 && done != UV_EAGAIN)
+        return done;
+    if (done > 0) {
+        data += done;
+        len -= (size_t)done;
+    }
+    if (len == 0)
+        return 1;
+
+    struct write *write = ty_try_alloc(sizeof(*write) + len);
+    if (!write)
+        return UV_ENOMEM;
+    memcpy(write->data, data, len);
+    buf = uv_buf_init(write->data, (unsigned)len);
+    int status = uv_write(&write->req, &s->io.stream, &buf, 1, on_written);
+    if (status < 0) {
+        free(write);
+        return status;
+    }
+    s->writer = (struct op){cb, arg};
+    return 0;
+}
+
+void ty_stream_stop_write(struct ty_stream *s)
+{
+    s->writer = (struct op){0};
+    s->failed = UV_ECANCELED;
+    close_io(s);
+    if (s->dial && !s->has_io)
+        uv_cancel((uv_req_t *)&s->dial->lookup);
+}
+
+int ty_stream_shutdown(struct ty_stream *s)
+{
+    int fd;
+
+    if (s->writer.cb)
+        return UV_EBUSY;
+    if (s->failed || !s->connected)
+        return s->failed ? s->failed : UV_ENOTCONN;
+
+    /* Nothing is queued, so there is nothing to wait for. */
+    uv_fileno(&s->io.handle, &fd);
+    return shutdown(fd, SHUT_WR) == 0 ? 0 : uv_translate_sys_error(errno);
+}
+
+int ty_stream_name(const struct ty_stream *s, bool peer, char name[TY_STREAM_NAME_MAX], int *port)
+{
+    struct sockaddr_storage addr = {0};
+    int len = sizeof(addr);
+    size_t size = TY_STREAM_NAME_MAX;
+    int status;
+
+    *port = 0;
+    if (!s->connected || !s->has_io)
+        return UV_ENOTCONN;
+    if (s->io.handle.type != UV_TCP)
+        return peer ? uv_pipe_getpeername(&s->io.pipe, name, &size)
+                    : uv_pipe_getsockname(&s->io.pipe, name, &size);
+
+    status = peer ? uv_tcp_getpeername(&s->io.tcp, (struct sockaddr *)&addr, &len)
+                  : uv_tcp_getsockname(&s->io.tcp, (struct sockaddr *)&addr, &len);
+    if (status < 0)
+        return status;
+    /* The port is at the same place in both families. */
+    *port = ntohs(((struct sockaddr_in *)&addr)->sin_port);
+    return uv_ip_name((struct sockaddr *)&addr, name, TY_STREAM_NAME_MAX);
+}
