@@ -21,7 +21,7 @@ enum ty_log_level { TY_LOG_DEBUG, TY_LOG_INFO, TY_LOG_WARN, TY_LOG_ERROR, TY_LOG
 struct ty_log_options {
     const char *path;         /* NULL or "-": standard error */
     enum ty_log_level level;
-    bool pretty;              /* for people: colours, one line, no JSON */
+    bool pretty;              /* for people: colours; further lines of a message are indented */
     size_t buffer_max;        /* bytes waiting for the writer; 0: 1 MiB */
     const char *role;         /* "master", "web", "trial"; written in each record. Copied. */
 };
@@ -48,7 +48,8 @@ void ty_log_reopen(void);
 
 void ty_log_set_level(enum ty_log_level level);
 
-/* `module` is one word: "http", "host", "db". NULL: all. Returns false on an unknown name. */
+/* `module` is one word: "http", "host", "db". NULL: all of them, without exceptions. Returns false
+ * when it is not one, or when there are too many. */
 bool ty_log_set_module_level(const char *module, enum ty_log_level level);
 
 bool ty_log_enabled(const char *module, enum ty_log_level level);
@@ -75,6 +76,9 @@ bool ty_log_is_secret(const char *name, size_t len);
 /* Adds `,"name":"value"` (without the comma when `out` is empty), escaped and redacted:
  * for building `fields`. */
 void ty_log_add_field(struct ty_buf *out, const char *name, const char *value, size_t len);
+
+/* Adds `"value"`, escaped and redacted, with its quotes. */
+void ty_log_add_string(struct ty_buf *out, const char *value, size_t len);
 
 const char *ty_log_level_name(enum ty_log_level level);
 bool ty_log_parse_level(const char *name, enum ty_log_level *out);

@@ -1,0 +1,215 @@
+#include "log/redact.h"
+
+#include <ctype.h>
+#include <strings.h>
+
+#include "tycho/log.h"
+
+enum { NAME_MAX_LEN = 64 };
+
+static const char REDACTED[] = "[redacted]";
+
+/* Anywhere in a name, which is compared in lower case and with '_' for '-', '.' and ' '. */
+static const char *const secret_parts[] = {
+    "password",   "passwd",    "passphrase", "secret",     "token",     "authorization",
+    "cookie",     "api_key",   "apikey",     "access_key", "accesskey", "private_key",
+    "privatekey", "signature", "credential", "session_id", "sessionid",
+};
+
+/* Only as the whole name. */
+static const char *const secret_names[] = {"pwd", "pass", "auth", "jwt", "otp", "cvv", "dsn"};
+
+/* Before a colon without quotes only these are taken for names: "unexpected token: ..." is not
+ * a secret. */
+static const char *const headers[] = {"authorization", "cookie", "api_key", "signature"};
+
+#define COUNT(array) (sizeof(array) / sizeof(*(array)))
+
+static bool fold(char out[NAME_MAX_LEN + 1], const char *name, size_t len)
+{
+    if (len == 0 || len > NAME_MAX_LEN)
+        return false;
+    for (size_t i = 0; i < len; i++) {
+        char c = name[i];
+
+        out[i] = c == '-' || c == '.' || c == ' ' ? '_' : (char)tolower((unsigned char)c);
+    }
+    out[len] = '\0';
+    return true;
+}
+
+static bool has_part(const char *name, const char *const *parts, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strstr(name, parts[i]))
+            return true;
+    return false;
+}
+
+bool ty_log_is_secret(const char *name, size_t len)
+{
+    char folded[NAME_MAX_LEN + 1];
+
+    if (len > NAME_MAX_LEN) /* what matters of an odd name is its end: x.y.z.password */
+        return ty_log_is_secret(name + len - NAME_MAX_LEN, NAME_MAX_LEN);
+    if (!fold(folded, name, len))
+        return false;
+    for (size_t i = 0; i < COUNT(secret_names); i++)
+        if (strcmp(folded, secret_names[i]) == 0)
+            return true;
+    return has_part(folded, secret_parts, COUNT(secret_parts));
+}
+
+static bool is_name_char(char c)
+{
+    return isalnum((unsigned char)c) || c == '_' || c == '-' || c == '.';
+}
+
+/* The name that ends before `at`, in or out of quotes. */
+static struct ty_slice name_before(const char *text, size_t at, bool *quoted)
+{
+    while (at > 0 && text[at - 1] == ' ')
+        at--;
+    *quoted = at > 0 && (text[at - 1] == '"' || text[at - 1] == '\'');
+    if (*quoted)
+        at--;
+    if (*quoted && at > 0 && text[at - 1] == '\\') /* JSON inside a JSON string */
+        at--;
+
+    size_t end = at;
+    while (at > 0 && end - at < NAME_MAX_LEN && is_name_char(text[at - 1]))
+        at--;
+    return (struct ty_slice){text + at, end - at};
+}
+
+static bool is_secret_before(const char *text, size_t at)
+{
+    char folded[NAME_MAX_LEN + 1];
+    bool quoted;
+    struct ty_slice name = name_before(text, at, &quoted);
+
+    if (!ty_log_is_secret(name.data, name.len))
+        return false;
+    if (text[at] == '=' || quoted)
+        return true;
+    return fold(folded, name.data, name.len) && has_part(folded, headers, COUNT(headers));
+}
+
+/* The end of the text in quotes that starts at `at`. In JSON that is itself in a JSON string the
+ * quotes have a backslash. */
+static size_t quoted_end(const char *text, size_t len, size_t at, bool nested)
+{
+    char quote = text[at - 1];
+
+    for (; at < len && text[at] != quote; at++)
+        if (text[at] == '\\' && !nested && at + 1 < len)
+            at++;
+    return at < len ? at : len;
+}
+
+/* Where the value that follows '=' or ':' ends. A header's value has spaces in it. */
+static size_t value_end(const char *text, size_t len, size_t at, char separator)
+{
+    const char *ends = separator == '=' ? " \t\r\n&;,'\")}]" : "\r\n'\"}]";
+
+    while (at < len && text[at] && !strchr(ends, text[at]))
+        at++;
+    return at;
+}
+
+/* Leaves out the value behind the separator at `at`; returns where the text goes on. */
+static size_t skip_value(struct ty_buf *out, const char *text, size_t len, size_t at)
+{
+    char separator = text[at];
+    size_t start = at + 1;
+
+    while (start < len && text[start] == ' ')
+        start++;
+    bool nested = start < len && text[start] == '\\';
+    start += nested;
+
+    bool quoted = start < len && (text[start] == '"' || text[start] == '\'');
+    size_t from = start + quoted;
+    size_t end =
+        quoted ? quoted_end(text, len, from, nested) : value_end(text, len, from, separator);
+
+    ty_buf_add(out, text + at, from - at);
+    if (end > from)
+        ty_buf_adds(out, REDACTED);
+    return end;
+}
+
+/* Behind "://": leaves out user:password@. */
+static size_t skip_userinfo(struct ty_buf *out, const char *text, size_t len, size_t at)
+{
+    size_t last = 0;
+
+    for (size_t i = at; i < len && (unsigned char)text[i] > ' ' && !strchr("/?#\"<>", text[i]); i++)
+        if (text[i] == '@')
+            last = i;
+    if (last == 0)
+        return at;
+    ty_buf_adds(out, REDACTED);
+    return last;
+}
+
+/* Is a scheme name with a credential behind it at `at`? Returns where the credential starts. */
+static size_t credential_at(const char *text, size_t len, size_t at)
+{
+    static const char *const schemes[] = {"bearer ", "basic ", "digest "};
+
+    if (at > 0 && is_name_char(text[at - 1]))
+        return 0;
+    for (size_t i = 0; i < COUNT(schemes); i++) {
+        size_t n = strlen(schemes[i]);
+
+        if (len - at > n && strncasecmp(text + at, schemes[i], n) == 0)
+            return at + n;
+    }
+    return 0;
+}
+
+/* Handles what starts at `at`: returns where the text goes on, `at` if it is nothing special. */
+static size_t redact_at(struct ty_buf *out, const char *text, size_t len, size_t at)
+{
+    char c = text[at];
+
+    if (c == ':' && len - at > 3 && text[at + 1] == '/' && text[at + 2] == '/') {
+        ty_buf_adds(out, "://");
+        return skip_userinfo(out, text, len, at + 3);
+    }
+    if ((c == '=' || c == ':') && len - at > 1 && text[at + 1] != '=' && is_secret_before(text, at))
+        return skip_value(out, text, len, at);
+    if ((c | 0x20) == 'b' || (c | 0x20) == 'd') {
+        size_t from = credential_at(text, len, at);
+        size_t end = from ? value_end(text, len, from, '=') : 0;
+
+        if (end >= from + 8) { /* "basic auth" is prose */
+            ty_buf_add(out, text + at, from - at);
+            ty_buf_adds(out, REDACTED);
+            return end;
+        }
+    }
+    return at;
+}
+
+void ty_redact(struct ty_buf *out, const char *text, size_t len)
+{
+    size_t at = 0, done = 0;
+    struct ty_buf piece = {0};
+
+    while (at < len) {
+        size_t next = redact_at(&piece, text, len, at);
+
+        if (next > at) {
+            ty_buf_add(out, text + done, at - done);
+            ty_buf_add(out, piece.data, piece.len);
+            piece.len = 0;
+            at = done = next;
+        } else {
+            at++;
+        }
+    }
+    ty_buf_add(out, text + done, len - done);
+    ty_buf_close(&piece);
+}
