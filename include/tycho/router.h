@@ -1,7 +1,8 @@
 /* Which route a path belongs to: a radix tree, built once per generation, then read-only.
  *
- * Patterns are static text, `{name}` for one non-empty segment, and `{name...}` at the end for the rest
- * (at least one byte). Static text wins over a parameter, a parameter over a catch-all, decided byte
+ * Patterns are static text, `{name}` for one whole, non-empty segment, and `{name...}` at the end for
+ * the rest (at least one byte). A more specific pattern that lacks the method does not hide a
+ * less specific one that has it. Static text wins over a parameter, a parameter over a catch-all, decided byte
  * by byte with backtracking bounded by the number of segments. Two routes that could answer the
  * same method and path with the same precedence are a conflict, refused when added. Matching
  * allocates nothing and costs time linear in the path for any set of routes.
@@ -52,7 +53,7 @@ struct ty_param {
 
 struct ty_match {
     struct ty_route *route; /* NULL: no such path (allow is 0), or not with this method */
-    unsigned allow;         /* methods that the path answers, with automatic HEAD and OPTIONS */
+    unsigned allow; /* while route is NULL: what the path answers, automatic methods included */
     size_t param_count;
     struct ty_param params[TY_ROUTE_PARAMS_MAX];
 };
