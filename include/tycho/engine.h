@@ -12,6 +12,7 @@
 #include "tycho/bundle.h"
 #include "tycho/config.h"
 #include "tycho/http.h"
+#include "tycho/shm.h"
 
 struct ty_generation;
 
@@ -20,6 +21,8 @@ struct ty_engine_env {
     struct ty_config *config; /* the engine takes a reference */
     const char *role;         /* "web", "trial", "check", "run", "test" */
     bool development;         /* readable error pages, tracebacks in answers */
+    struct ty_slot *slot;     /* a worker's: the engine keeps fibers, script_bytes and running up
+                               * to date, the host the rest; NULL elsewhere */
 };
 
 /* What became of a load. `gen` is NULL if it failed; then `faults` has one or more lines,
