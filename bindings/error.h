@@ -7,6 +7,7 @@
 #pragma once
 
 #include <lua.h>
+#include <stdbool.h>
 
 #include "tycho/error.h"
 
@@ -17,3 +18,6 @@ int ty_push_error(lua_State *L, enum ty_error_kind kind, const char *detail, con
 
 /* The same from what the core filled in. */
 int ty_push_core_error(lua_State *L, const struct ty_error *error);
+
+/* Is the value at `index` an error object? */
+bool ty_is_error(lua_State *L, int index);

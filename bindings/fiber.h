@@ -45,15 +45,20 @@ struct ty_wait {
     const char *what; /* for `tycho ps`: "sleep", "db default"; static or NULL */
 };
 
-/* Pops `nargs` arguments and the function below them from L and runs it in a new fiber of L's state.
- * `owner` says for whom in `tycho ps` ("GET /orders"); it must outlive the fiber. Returns
- * NULL if it has ended already (then `done` has run), or if there are too many fibers: then `done` has run with an
- * error. */
-struct ty_fiber *ty_fiber_start(lua_State *L, int nargs, const char *owner, ty_done_fn *done,
-                                void *arg);
+struct ty_fiber_options {
+    const char *owner; /* for whom, in `tycho ps`: "GET /orders"; must outlive the fiber */
+    void *request;     /* for ty_fiber_request(); NULL: the running fiber's */
+    uint64_t timeout_ms; /* the fiber's deadline; 0: none but the running fiber's */
+    bool detached;     /* not a child of the running fiber: outlives it, inherits nothing */
+    ty_done_fn *done;
+    void *arg;
+};
 
-/* From now on the fiber has at most that long, all waits taken together. */
-void ty_fiber_deadline(struct ty_fiber *fiber, uint64_t ms);
+/* Pops `nargs` arguments and the function below them from L and runs it in a new fiber of L's
+ * state until it first waits. Returns NULL if it has ended already (then `done` has run), also when
+ * there are too many fibers: then `done` has run with an error. A fiber started by a fiber is its
+ * child: it gets its request, context and deadline, and is cancelled when its owner ends. */
+struct ty_fiber *ty_fiber_start(lua_State *L, int nargs, const struct ty_fiber_options *options);
 
 /* The owner has lost interest: the current wait is cancelled and raises, kind "cancelled". Safe at
  * any time until `done` has run; not from inside the fiber itself. `why` is a static string. */
@@ -62,8 +67,8 @@ void ty_fiber_cancel(struct ty_fiber *fiber, const char *why);
 /* The fiber that is running, NULL outside of any. */
 struct ty_fiber *ty_fiber_running(lua_State *L);
 
-/* The owner's pointer, for bindings that ask "which request is this?"; inherited by spawned fibers. */
-void ty_fiber_set_request(struct ty_fiber *fiber, void *request);
+/* Which request is this? The pointer given at the start, also in children; NULL once the fiber that
+ * it was given to has ended. */
 void *ty_fiber_request(lua_State *L);
 
 /* The loop of the calling fiber. Throws unless L may park: call it before starting anything. */
@@ -81,7 +86,7 @@ void ty_wake(struct ty_wait *wait, ty_push_fn *push, void *arg);
 
 struct ty_fibers; /* all fibers of one Lua state */
 
-struct ty_fibers *ty_fibers_new(lua_State *L, uv_loop_t *loop);
+struct ty_fibers *ty_fibers_new(lua_State *L, uv_loop_t *loop, size_t max);
 void ty_fibers_free(struct ty_fibers *fibers); /* none may be left */
 size_t ty_fibers_count(const struct ty_fibers *fibers);
 void ty_fibers_cancel_all(struct ty_fibers *fibers, const char *why);

@@ -1,7 +1,7 @@
 /* One Lua state: what every generation, and every `tycho run`, has one of.
  *
- * The state's allocator counts bytes, and its user data is this struct, so that any binding finds its
- * context from a lua_State in two loads and without the registry.
+ * The state's allocator counts bytes, and its user data is this struct, so that any binding
+ * finds its context from a lua_State in two loads and without the registry.
  */
 #pragma once
 
@@ -13,25 +13,34 @@
 #include "fiber.h"
 #include "tycho/bundle.h"
 #include "tycho/config.h"
+#include "tycho/engine.h"
 
 struct ty_vm {
     lua_State *L;
-    uv_loop_t *loop;
+    const struct ty_engine_env *env;
     struct ty_fibers *fibers;
-    struct ty_config *config;
+    struct ty_config *config; /* of the generation: a reload may bring another */
     struct ty_bundle *bundle; /* NULL: none */
     void *generation;         /* the engine's; NULL: a state without one */
     size_t bytes;             /* allocated now */
     size_t bytes_max;         /* 0: no limit */
-    bool loading;             /* top-level code of a bundle runs: nothing may wait */
+    uint64_t guard_ms;        /* monotonic: until when loading may run; 0: not loading */
 };
 
-/* A state with the standard library loaded and tycho.core.* preloaded. Aborts only when out of memory; an
- * error in the embedded library is a bug and aborts too, with its message. */
-struct ty_vm *ty_vm_new(uv_loop_t *loop, struct ty_config *config, struct ty_bundle *bundle);
+/* A state with the standard library at hand and the loader started. Aborts only when out of
+ * memory; an error in the embedded library is a bug and aborts too, with its message. */
+struct ty_vm *ty_vm_new(const struct ty_engine_env *env, struct ty_config *config,
+                        struct ty_bundle *bundle);
 
 /* No fiber may be left. */
 void ty_vm_free(struct ty_vm *vm);
 
 /* The vm of any lua_State of it. */
 struct ty_vm *ty_vm_of(lua_State *L);
+
+/* Pushes the field `name` of the loader (scripts/lib/tycho/_private/loader.lua). */
+void ty_vm_push_loader(lua_State *L, const char *name);
+
+/* Calls the field `name` of the loader with `nargs` values from the top of the
+ * stack, protected and within reload.load_timeout. Like lua_pcall: 0, or an error and its value. */
+int ty_vm_call_loader(struct ty_vm *vm, const char *name, int nargs, int nresults);

@@ -62,6 +62,9 @@ struct ty_engine {
     void (*describe_fibers)(struct ty_generation *gen, struct ty_buf *out);
     void (*describe_routes)(struct ty_generation *gen, struct ty_buf *out);
 
+    /* Bytes that the generation's interpreter holds, and its live fibers. */
+    size_t (*memory)(struct ty_generation *gen, size_t *fibers);
+
     /* Dependencies that this process needs: adds `{"name":"default","ok":true}`, comma-separated; false if a required one is down. */
     bool (*ready)(struct ty_buf *out);
 

@@ -1,0 +1,355 @@
+#include "engine.h"
+
+#include <lauxlib.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "db.h"
+#include "http.h"
+#include "tycho/log.h"
+#include "tycho/memory.h"
+
+/* The process's one engine: the environment that every generation of it shares. */
+static struct {
+    struct ty_engine_env env;
+    struct ty_buf fault; /* what the last refused reload said, for development pages */
+} engine;
+
+/* ---- a generation's memory */
+
+void ty_route_free(struct ty_route *route, void *unused)
+{
+    (void)unused;
+    free((char *)route->pattern);
+    free((char *)route->where);
+    free(route->data);
+    free(route);
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    struct ty_generation *gen = handle->data;
+
+    if (gen->gone)
+        gen->gone(gen->gone_arg);
+    free(gen->faults);
+    free(gen);
+}
+
+/* The last thing that happens to a generation; not from inside one of its Lua calls. */
+static void destroy(struct ty_generation *gen)
+{
+    ty_generation_forget_calls(gen);
+    ty_vm_free(gen->vm);
+    ty_router_each(gen->site.router, ty_route_free, NULL);
+    ty_router_free(gen->site.router);
+    uv_close((uv_handle_t *)&gen->timer, on_timer_closed);
+}
+
+static void destroy_when_over(struct ty_generation *gen)
+{
+    if (gen->retired && gen->unused && gen->idle)
+        destroy(gen);
+}
+
+static void on_fibers_idle(void *arg)
+{
+    struct ty_generation *gen = arg;
+
+    gen->idle = true;
+    destroy_when_over(gen);
+}
+
+/* The last request may just be returning from Lua: the fibers' own idle notice comes later. */
+static void on_site_unused(struct ty_site *site)
+{
+    struct ty_generation *gen = site->data;
+
+    gen->unused = true;
+    ty_fibers_on_idle(gen->vm->fibers, on_fibers_idle, gen);
+}
+
+static int keep_function(lua_State *L, lua_CFunction function)
+{
+    lua_pushcfunction(L, function);
+    return luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+/* prepare(gen): what the hot path wants at hand. */
+static int prepare(lua_State *L)
+{
+    struct ty_generation *gen = lua_touserdata(L, 1);
+
+    gen->start_ref = keep_function(L, ty_call_start);
+    gen->answer_ref = keep_function(L, ty_answer);
+    ty_push_request_metatable(L);
+    gen->requests_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_newtable(L);
+    lua_pushliteral(L, "tycho.response");
+    lua_setfield(L, -2, "__name");
+    gen->responses_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "tycho._private.pump");
+    lua_call(L, 1, 1);
+    gen->pump_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "tycho.app"); /* sets the handlers of unmatched requests and errors */
+    lua_call(L, 1, 0);
+    return 0;
+}
+
+static struct ty_generation *create(struct ty_config *config, struct ty_bundle *bundle)
+{
+    struct ty_generation *gen = ty_zalloc(sizeof(*gen));
+
+    gen->handlers[TY_HANDLER_UNMATCHED] = gen->handlers[TY_HANDLER_ERROR] = LUA_NOREF;
+    gen->request_timeout_ms = (uint32_t)ty_config_ms(config, "http.request_timeout");
+    gen->site.router = ty_router_new();
+    gen->site.handle = ty_generation_handle;
+    gen->site.on_unused = on_site_unused;
+    gen->site.data = gen;
+    gen->site.refs = 1;
+    if (bundle)
+        strcpy(gen->site.generation, ty_bundle_id(bundle));
+    uv_timer_init(engine.env.loop, &gen->timer);
+    gen->timer.data = gen;
+    gen->vm = ty_vm_new(&engine.env, config, bundle);
+    gen->vm->generation = gen;
+    return gen;
+}
+
+/* ---- loading */
+
+static void report_load(struct ty_generation *gen)
+{
+    ty_engine_loaded_fn *loaded = gen->loaded;
+    char *faults = gen->faults;
+
+    gen->loaded = NULL;
+    gen->faults = NULL;
+    if (!faults) {
+        loaded(gen, NULL, gen->loaded_arg);
+        return;
+    }
+    loaded(NULL, faults, gen->loaded_arg);
+    free(faults);
+    ty_lua_engine.retire(gen, 0, NULL, NULL);
+}
+
+static void on_load_over(uv_timer_t *timer)
+{
+    report_load(timer->data);
+}
+
+static void take_faults(struct ty_generation *gen, lua_State *L)
+{
+    const char *text = lua_tostring(L, -1);
+
+    gen->faults = ty_strdup(text ? text : "loading failed with a value that is no text");
+    lua_pop(L, 1);
+}
+
+/* The application's own checks have run, in a fiber. */
+static void on_checked(struct ty_fiber *fiber, lua_State *co, int status, int count, void *arg)
+{
+    struct ty_generation *gen = arg;
+    lua_State *L = gen->vm->L;
+
+    (void)fiber;
+    if (status) {
+        lua_getglobal(L, "tostring");
+        lua_xmove(co, L, 1);
+        lua_pcall(L, 1, 1, 0); /* either way there is one value to show */
+        take_faults(gen, L);
+    } else if (count && lua_isstring(co, -count)) {
+        lua_pushvalue(co, -count);
+        lua_xmove(co, L, 1);
+        take_faults(gen, L);
+    }
+    uv_timer_start(&gen->timer, on_load_over, 0, 0);
+}
+
+/* checks(gen): starts the fiber that runs them. */
+static int start_checks(lua_State *L)
+{
+    struct ty_generation *gen = lua_touserdata(L, 1);
+    struct ty_fiber_options options = {
+        .owner = "checks", .detached = true, .done = on_checked, .arg = gen,
+        .timeout_ms = ty_config_ms(gen->vm->config, "reload.check_timeout"),
+    };
+
+    ty_vm_push_loader(L, "check");
+    ty_fiber_start(L, 0, &options);
+    return 0;
+}
+
+static bool load_scripts(struct ty_generation *gen)
+{
+    lua_State *L = gen->vm->L;
+
+    if (lua_cpcall(L, prepare, gen) || ty_vm_call_loader(gen->vm, "load_all", 0, 1) ||
+        !lua_isnil(L, -1)) {
+        take_faults(gen, L);
+        return false;
+    }
+    lua_pop(L, 1);
+    gen->sealed = true;
+    if (lua_cpcall(L, start_checks, gen)) {
+        take_faults(gen, L);
+        return false;
+    }
+    return true;
+}
+
+static void engine_load(struct ty_bundle *bundle, ty_engine_loaded_fn *loaded, void *arg)
+{
+    struct ty_generation *gen = create(engine.env.config, bundle);
+
+    gen->loaded = loaded;
+    gen->loaded_arg = arg;
+    if (!load_scripts(gen))
+        uv_timer_start(&gen->timer, on_load_over, 0, 0);
+}
+
+/* ---- the end of a generation */
+
+static void on_drain_over(uv_timer_t *timer)
+{
+    struct ty_generation *gen = timer->data;
+
+    ty_fibers_cancel_all(gen->vm->fibers, "the generation was replaced");
+}
+
+static void engine_retire(struct ty_generation *gen, uint64_t drain_ms, void (*gone)(void *arg),
+                          void *arg)
+{
+    gen->gone = gone;
+    gen->gone_arg = arg;
+    gen->retired = true;
+    uv_timer_start(&gen->timer, on_drain_over, drain_ms, 0);
+    ty_site_unref(&gen->site);
+}
+
+/* ---- the rest of the contract */
+
+static void engine_open(const struct ty_engine_env *env)
+{
+    engine.env = *env;
+    ty_config_ref(engine.env.config);
+}
+
+static void engine_set_config(struct ty_config *config)
+{
+    ty_config_ref(config);
+    ty_config_unref(engine.env.config);
+    engine.env.config = config;
+}
+
+static void engine_close(void (*done)(void *arg), void *arg)
+{
+    ty_buf_close(&engine.fault);
+    ty_db_close_all();
+    ty_config_unref(engine.env.config);
+    engine.env.config = NULL;
+    if (done)
+        done(arg);
+}
+
+static struct ty_site *engine_site(struct ty_generation *gen)
+{
+    return &gen->site;
+}
+
+static const char *engine_id(struct ty_generation *gen)
+{
+    return gen->site.generation;
+}
+
+static void engine_start(struct ty_generation *gen)
+{
+    (void)gen; /* nothing runs on its own yet */
+}
+
+static void describe_fibers(struct ty_generation *gen, struct ty_buf *out)
+{
+    ty_fibers_describe(gen->vm->fibers, out);
+}
+
+static void describe_route(struct ty_route *route, void *arg)
+{
+    struct ty_buf *out = arg;
+
+    if (out->data[out->len - 1] != '[')
+        ty_buf_addc(out, ',');
+    ty_buf_adds(out, "{\"methods\":\"");
+    ty_method_list(route->methods, out);
+    ty_buf_adds(out, "\",\"path\":\"");
+    ty_buf_add_json(out, route->pattern, strlen(route->pattern));
+    ty_buf_adds(out, "\",\"where\":\"");
+    ty_buf_add_json(out, route->where, strlen(route->where));
+    ty_buf_adds(out, "\"}");
+}
+
+static void describe_routes(struct ty_generation *gen, struct ty_buf *out)
+{
+    ty_buf_addc(out, '[');
+    ty_router_each(gen->site.router, describe_route, out);
+    ty_buf_addc(out, ']');
+}
+
+static size_t engine_memory(struct ty_generation *gen, size_t *fibers)
+{
+    *fibers = ty_fibers_count(gen->vm->fibers);
+    return gen->vm->bytes;
+}
+
+static void engine_set_fault(const char *faults)
+{
+    engine.fault.len = 0;
+    if (faults)
+        ty_buf_adds(&engine.fault, faults);
+}
+
+const struct ty_engine_env *ty_engine_env(void)
+{
+    return &engine.env;
+}
+
+const char *ty_engine_fault(void)
+{
+    return engine.fault.len ? ty_buf_cstr(&engine.fault) : NULL;
+}
+
+static bool engine_ready(struct ty_buf *out)
+{
+    return ty_db_ready(out);
+}
+
+const struct ty_engine ty_lua_engine = {
+    .open = engine_open,
+    .close = engine_close,
+    .set_config = engine_set_config,
+    .set_fault = engine_set_fault,
+    .load = engine_load,
+    .site = engine_site,
+    .id = engine_id,
+    .start = engine_start,
+    .retire = engine_retire,
+    .describe_fibers = describe_fibers,
+    .describe_routes = describe_routes,
+    .memory = engine_memory,
+    .ready = engine_ready,
+    .run = ty_engine_run,
+};
+
+struct ty_generation *ty_generation_new(struct ty_bundle *bundle)
+{
+    struct ty_generation *gen = create(engine.env.config, bundle);
+
+    if (lua_cpcall(gen->vm->L, prepare, gen)) {
+        fprintf(stderr, "tycho: %s\n", lua_tostring(gen->vm->L, -1));
+        abort();
+    }
+    return gen;
+}

@@ -1,0 +1,476 @@
+#include "fiber.h"
+
+#include <assert.h>
+#include <lauxlib.h>
+#include <stdlib.h>
+
+#include "error.h"
+#include "fiber_private.h"
+#include "tycho/clock.h"
+#include "tycho/memory.h"
+#include "vm.h"
+
+enum { POOL_MAX = 256 };
+
+char ty_park_token; /* its address marks our yields, see tycho/coroutine.lua */
+
+struct ty_fibers *ty_fibers_of(lua_State *L)
+{
+    return ty_vm_of(L)->fibers;
+}
+
+/* ---- a fiber's memory: the coroutine and the timer outlive the runs they serve */
+
+static void on_closed(uv_handle_t *handle)
+{
+    free(handle->data);
+}
+
+static void destroy(struct ty_fiber *fiber)
+{
+    luaL_unref(fiber->set->L, LUA_REGISTRYINDEX, fiber->ref);
+    uv_close((uv_handle_t *)&fiber->timer, on_closed);
+}
+
+static struct ty_fiber *create(struct ty_fibers *set, lua_State *L)
+{
+    struct ty_fiber *fiber = set->pool;
+
+    if (fiber) {
+        set->pool = fiber->next;
+        set->pooled--;
+        return fiber;
+    }
+
+    lua_State *co = lua_newthread(L);
+    int ref = luaL_ref(L, LUA_REGISTRYINDEX);
+
+    fiber = ty_zalloc(sizeof(*fiber));
+    fiber->co = co;
+    fiber->ref = ref;
+    fiber->set = set;
+    uv_timer_init(set->loop, &fiber->timer);
+    fiber->timer.data = fiber;
+    return fiber;
+}
+
+/* A coroutine that raised cannot run again; one that returned can. */
+static void release(struct ty_fiber *fiber, bool reusable)
+{
+    struct ty_fibers *set = fiber->set;
+
+    if (!reusable || set->pooled >= POOL_MAX) {
+        destroy(fiber);
+        return;
+    }
+    lua_settop(fiber->co, 0);
+    fiber->next = set->pool;
+    set->pool = fiber;
+    set->pooled++;
+}
+
+/* ---- the tree: who owns whom */
+
+static void link_child(struct ty_fiber *parent, struct ty_fiber *child)
+{
+    child->parent = parent;
+    child->sibling = parent->child;
+    if (child->sibling)
+        child->sibling->back = &child->sibling;
+    child->back = &parent->child;
+    parent->child = child;
+}
+
+static void unlink_child(struct ty_fiber *child)
+{
+    if (!child->parent)
+        return;
+    *child->back = child->sibling;
+    if (child->sibling)
+        child->sibling->back = child->back;
+    child->parent = NULL;
+}
+
+static void forget_request(struct ty_fiber *fiber)
+{
+    fiber->request = NULL;
+    for (struct ty_fiber *child = fiber->child; child; child = child->sibling)
+        forget_request(child);
+}
+
+static void orphan_children(struct ty_fiber *fiber)
+{
+    while (fiber->child) {
+        struct ty_fiber *child = fiber->child;
+
+        unlink_child(child);
+        forget_request(child);
+        ty_fiber_cancel(child, "its owner has ended");
+    }
+}
+
+/* ---- running */
+
+static void on_idle(uv_timer_t *timer)
+{
+    struct ty_fibers *set = timer->data;
+
+    if (set->count == 0 && set->idle) {
+        void (*idle)(void *) = set->idle;
+        set->idle = NULL;
+        idle(set->idle_arg);
+    }
+}
+
+/* Ends the fiber; its results, or one error value, are on its stack. */
+static void finish(struct ty_fiber *fiber, int status)
+{
+    struct ty_fibers *set = fiber->set;
+    lua_State *co = fiber->co;
+
+    orphan_children(fiber);
+    luaL_unref(co, LUA_REGISTRYINDEX, fiber->context_ref);
+    if (status == 0 && fiber->failure_ref != LUA_NOREF) {
+        lua_rawgeti(co, LUA_REGISTRYINDEX, fiber->failure_ref);
+        status = LUA_ERRRUN;
+    }
+    luaL_unref(co, LUA_REGISTRYINDEX, fiber->failure_ref);
+    uv_timer_stop(&fiber->timer);
+
+    *fiber->prev = fiber->next;
+    if (fiber->next)
+        fiber->next->prev = fiber->prev;
+    set->count--;
+
+    fiber->done(fiber, co, status, status ? 1 : lua_gettop(co), fiber->arg);
+    unlink_child(fiber);
+    release(fiber, status == 0);
+    if (set->count == 0 && set->idle)
+        uv_timer_start(&set->timer, on_idle, 0, 0);
+}
+
+/* Runs the fiber until it parks (true) or ends. Its stack holds `nargs` values to pass in. */
+static bool run(struct ty_fiber *fiber, int nargs)
+{
+    struct ty_fibers *set = fiber->set;
+    struct ty_fiber *outer = set->running;
+
+    set->running = fiber;
+    int status = lua_resume(fiber->co, nargs);
+    set->running = outer;
+
+    if (status == LUA_YIELD && fiber->wait) {
+        lua_pop(fiber->co, 1); /* the park token */
+        return true;
+    }
+    if (status == LUA_YIELD) {
+        lua_pushliteral(fiber->co, "coroutine.yield() outside a coroutine");
+        status = LUA_ERRRUN;
+    }
+    finish(fiber, status);
+    return false;
+}
+
+static void prepare(struct ty_fiber *fiber, const struct ty_fiber_options *options,
+                    struct ty_fiber *parent)
+{
+    struct ty_fibers *set = fiber->set;
+    uint64_t now = ty_now_ms();
+
+    fiber->owner = options->owner;
+    fiber->request = options->request;
+    fiber->done = options->done;
+    fiber->arg = options->arg;
+    fiber->started_ms = now;
+    fiber->deadline_ms = options->timeout_ms ? now + options->timeout_ms : 0;
+    fiber->cancelled = NULL;
+    fiber->shields = 0;
+    fiber->wait = NULL;
+    fiber->child = NULL;
+    fiber->parent = NULL;
+    fiber->context_ref = LUA_NOREF;
+    fiber->failure_ref = LUA_NOREF;
+
+    if (parent) {
+        link_child(parent, fiber);
+        if (!fiber->request)
+            fiber->request = parent->request;
+        if (parent->deadline_ms && (!fiber->deadline_ms || parent->deadline_ms < fiber->deadline_ms))
+            fiber->deadline_ms = parent->deadline_ms;
+    }
+
+    fiber->next = set->live;
+    if (fiber->next)
+        fiber->next->prev = &fiber->next;
+    fiber->prev = &set->live;
+    set->live = fiber;
+    set->count++;
+}
+
+struct ty_fiber *ty_fiber_start(lua_State *L, int nargs, const struct ty_fiber_options *options)
+{
+    struct ty_fibers *set = ty_fibers_of(L);
+    struct ty_fiber *fiber = create(set, L);
+    bool full = set->count >= set->max;
+
+    prepare(fiber, options, options->detached ? NULL : set->running);
+    if (full) {
+        lua_pop(L, nargs + 1);
+        ty_push_error(fiber->co, TY_ERR_UNAVAILABLE, "FIBERS", "too many fibers (lua.fibers_max)");
+        finish(fiber, LUA_ERRRUN);
+        return NULL;
+    }
+    ty_fiber_inherit_context(fiber);
+    lua_xmove(L, fiber->co, nargs + 1);
+    return run(fiber, nargs) ? fiber : NULL;
+}
+
+/* ---- parking and waking */
+
+/* Must the fiber stop waiting, and why? */
+static const char *doom(const struct ty_fiber *fiber, enum ty_error_kind *kind)
+{
+    if (fiber->shields)
+        return NULL;
+    if (fiber->cancelled) {
+        *kind = TY_ERR_CANCELLED;
+        return fiber->cancelled;
+    }
+    if (fiber->deadline_ms && ty_now_ms() >= fiber->deadline_ms) {
+        *kind = TY_ERR_TIMEOUT;
+        return "deadline exceeded";
+    }
+    return NULL;
+}
+
+/* Parts the fiber from what it waits for. */
+static struct ty_wait *unpark(struct ty_fiber *fiber)
+{
+    struct ty_wait *wait = fiber->wait;
+
+    assert(wait);
+    fiber->wait = NULL;
+    wait->fiber = NULL;
+    uv_timer_stop(&fiber->timer);
+    return wait;
+}
+
+struct resumption {
+    struct ty_fiber *fiber;
+    ty_push_fn *push;
+    void *arg;
+    int count;
+};
+
+static int push_results(lua_State *L)
+{
+    struct resumption *r = lua_touserdata(L, 1);
+
+    r->count = r->push(L, r->arg);
+    assert(r->count < LUA_MINSTACK);
+    lua_xmove(L, r->fiber->co, r->count);
+    return 0;
+}
+
+/* Results are built on the main state under a protected call, and only then moved over: an
+ * error while building them must not unwind through libuv. */
+static void resume(struct ty_fiber *fiber, ty_push_fn *push, void *arg)
+{
+    lua_State *L = fiber->set->L;
+    struct resumption r = {.fiber = fiber, .push = push, .arg = arg};
+    int status = lua_cpcall(L, push_results, &r);
+
+    if (status) {
+        lua_xmove(L, fiber->co, 1);
+        finish(fiber, status);
+    } else {
+        run(fiber, r.count);
+    }
+}
+
+void ty_wake(struct ty_wait *wait, ty_push_fn *push, void *arg)
+{
+    struct ty_fiber *fiber = wait->fiber;
+
+    if (!fiber)
+        return; /* it gave up */
+    unpark(fiber);
+    resume(fiber, push, arg);
+}
+
+struct refusal {
+    enum ty_error_kind kind;
+    const char *message;
+};
+
+static int push_refusal(lua_State *L, void *arg)
+{
+    struct refusal *refusal = arg;
+    return ty_push_error(L, refusal->kind, NULL, "%s", refusal->message);
+}
+
+static int push_nothing(lua_State *L, void *arg)
+{
+    (void)L, (void)arg;
+    return 0;
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct ty_fiber *fiber = timer->data;
+
+    if (!fiber->wait)
+        return;
+
+    struct refusal refusal = {TY_ERR_TIMEOUT, "timed out"};
+    const char *why = doom(fiber, &refusal.kind);
+    bool slept = !why && fiber->wait == &fiber->nap;
+    struct ty_wait *wait = unpark(fiber);
+
+    if (why)
+        refusal.message = why;
+    wait->cancel(wait);
+    resume(fiber, slept ? push_nothing : push_refusal, &refusal);
+}
+
+void ty_fiber_cancel(struct ty_fiber *fiber, const char *why)
+{
+    if (!fiber->cancelled)
+        fiber->cancelled = why;
+    /* From the loop, not from here: the caller may be in the middle of something. */
+    if (fiber->wait && !fiber->shields)
+        uv_timer_start(&fiber->timer, on_timer, 0, 0);
+}
+
+/* Ends the wait when the first limit is reached. */
+static void start_timer(struct ty_fiber *fiber, double timeout)
+{
+    uint64_t now = ty_now_ms();
+    uint64_t limit = UINT64_MAX;
+
+    if (timeout >= 0)
+        limit = timeout > 1e9 ? (uint64_t)1e12 : (uint64_t)(timeout * 1000 + 0.5);
+    if (fiber->deadline_ms && !fiber->shields) {
+        uint64_t left = fiber->deadline_ms > now ? fiber->deadline_ms - now : 0;
+        if (left < limit)
+            limit = left;
+    }
+    if (limit != UINT64_MAX) {
+        uv_update_time(fiber->set->loop);
+        uv_timer_start(&fiber->timer, on_timer, limit, 0);
+    }
+}
+
+int ty_park(lua_State *L, struct ty_wait *wait, ty_cancel_fn *cancel, double timeout)
+{
+    struct ty_fiber *fiber = ty_fibers_of(L)->running;
+    enum ty_error_kind kind;
+    const char *why = doom(fiber, &kind);
+
+    wait->cancel = cancel;
+    if (why) {
+        wait->fiber = NULL;
+        cancel(wait);
+        return ty_push_error(L, kind, NULL, "%s", why);
+    }
+
+    fiber->wait = wait;
+    wait->fiber = fiber;
+    fiber->parked_ms = ty_now_ms();
+    start_timer(fiber, timeout);
+
+    lua_pushlightuserdata(L, &ty_park_token);
+    return lua_yield(L, 1);
+}
+
+/* ---- asking */
+
+struct ty_fiber *ty_fiber_running(lua_State *L)
+{
+    return ty_fibers_of(L)->running;
+}
+
+void *ty_fiber_request(lua_State *L)
+{
+    struct ty_fiber *fiber = ty_fiber_running(L);
+    return fiber ? fiber->request : NULL;
+}
+
+uv_loop_t *ty_fiber_loop(lua_State *L)
+{
+    struct ty_fibers *set = ty_fibers_of(L);
+
+    if (!set->running)
+        luaL_error(L, "cannot wait here: not in a fiber (is this the top level of a script?)");
+    if (!lua_isyieldable(L))
+        luaL_error(L, "cannot wait here: called back from C (table.sort, string.gsub, require)");
+    return set->loop;
+}
+
+/* ---- all fibers of a state */
+
+struct ty_fibers *ty_fibers_new(lua_State *L, uv_loop_t *loop, size_t max)
+{
+    struct ty_fibers *set = ty_zalloc(sizeof(*set));
+
+    set->L = L;
+    set->loop = loop;
+    set->max = max;
+    uv_timer_init(loop, &set->timer);
+    set->timer.data = set;
+    return set;
+}
+
+void ty_fibers_free(struct ty_fibers *set)
+{
+    assert(set->count == 0);
+    while (set->pool) {
+        struct ty_fiber *fiber = set->pool;
+        set->pool = fiber->next;
+        destroy(fiber);
+    }
+    uv_close((uv_handle_t *)&set->timer, on_closed);
+}
+
+size_t ty_fibers_count(const struct ty_fibers *set)
+{
+    return set->count;
+}
+
+void ty_fibers_cancel_all(struct ty_fibers *set, const char *why)
+{
+    for (struct ty_fiber *fiber = set->live; fiber; fiber = fiber->next)
+        ty_fiber_cancel(fiber, why);
+}
+
+void ty_fibers_on_idle(struct ty_fibers *set, void (*idle)(void *arg), void *arg)
+{
+    set->idle = idle;
+    set->idle_arg = arg;
+    if (set->count == 0)
+        uv_timer_start(&set->timer, on_idle, 0, 0);
+}
+
+void ty_fibers_describe(struct ty_fibers *set, struct ty_buf *out)
+{
+    uint64_t now = ty_now_ms();
+    const char *comma = "";
+
+    ty_buf_addc(out, '[');
+    for (struct ty_fiber *fiber = set->live; fiber; fiber = fiber->next) {
+        char line[160] = "";
+
+        ty_fiber_line(fiber->co, line, sizeof(line));
+        ty_buf_addf(out, "%s{\"owner\":\"", comma);
+        ty_buf_add_json(out, fiber->owner, strlen(fiber->owner));
+        ty_buf_addf(out, "\",\"age\":%.3f,\"waits_for\":\"", (double)(now - fiber->started_ms) / 1e3);
+        if (fiber->wait)
+            ty_buf_adds(out, fiber->wait->what ? fiber->wait->what : "something");
+        ty_buf_addf(out, "\",\"waiting\":%.3f,\"line\":\"",
+                    fiber->wait ? (double)(now - fiber->parked_ms) / 1e3 : 0.0);
+        ty_buf_add_json(out, line, strlen(line));
+        ty_buf_addf(out, "\",\"cancelled\":%s}", fiber->cancelled ? "true" : "false");
+        comma = ",";
+    }
+    ty_buf_addc(out, ']');
+}

@@ -1,0 +1,293 @@
+#include <lauxlib.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "error.h"
+#include "fiber_private.h"
+#include "modules.h"
+#include "tycho/clock.h"
+#include "tycho/memory.h"
+
+static struct ty_fiber *check_running(lua_State *L)
+{
+    struct ty_fiber *fiber = ty_fiber_running(L);
+
+    if (!fiber)
+        luaL_error(L, "not in a fiber");
+    return fiber;
+}
+
+static void cancel_nothing(struct ty_wait *wait)
+{
+    (void)wait;
+}
+
+static int push_nothing(lua_State *L, void *arg)
+{
+    (void)L, (void)arg;
+    return 0;
+}
+
+/* sleep(seconds) */
+static int l_sleep(lua_State *L)
+{
+    double seconds = luaL_checknumber(L, 1);
+
+    luaL_argcheck(L, seconds >= 0, 1, "must not be negative");
+    ty_fiber_loop(L);
+
+    struct ty_fiber *fiber = ty_fiber_running(L);
+    fiber->nap.what = "sleep";
+    return ty_park(L, &fiber->nap, cancel_nothing, seconds);
+}
+
+/* ---- children: a handle is a table { fiber, done, ok, error, n, ... results } */
+
+struct child {
+    struct ty_fibers *set;
+    int handle_ref;
+};
+
+struct outcome {
+    struct child *child;
+    struct ty_fiber *fiber;
+    lua_State *co;
+    int status, count;
+};
+
+/* Writes what became of the child into its handle. */
+static int store_outcome(lua_State *L)
+{
+    struct outcome *o = lua_touserdata(L, 1);
+
+    lua_rawgeti(L, LUA_REGISTRYINDEX, o->child->handle_ref);
+    int handle = lua_gettop(L);
+
+    luaL_checkstack(L, o->count + 4, "too many results");
+    lua_pushboolean(L, 1);
+    lua_setfield(L, handle, "done");
+    lua_pushnil(L);
+    lua_setfield(L, handle, "fiber");
+    lua_xmove(o->co, L, o->count);
+    if (o->status) {
+        struct ty_fiber *parent = o->fiber->parent; /* NULL once it has ended */
+        if (parent && !o->fiber->cancelled && parent->failure_ref == LUA_NOREF) {
+            lua_pushvalue(L, -1);
+            parent->failure_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+        }
+        lua_setfield(L, handle, "error");
+    } else {
+        for (int i = o->count; i >= 1; i--)
+            lua_rawseti(L, handle, i);
+        lua_pushinteger(L, o->count);
+        lua_setfield(L, handle, "n");
+    }
+    lua_pushboolean(L, o->status == 0);
+    lua_setfield(L, handle, "ok");
+    return 0;
+}
+
+static void on_child_done(struct ty_fiber *fiber, lua_State *co, int status, int count, void *arg)
+{
+    struct child *child = arg;
+    struct outcome outcome = {child, fiber, co, status, count};
+    struct ty_fiber *parent = fiber->parent;
+
+    if (lua_cpcall(child->set->L, store_outcome, &outcome))
+        lua_pop(child->set->L, 1); /* out of memory: the owner learns it from the missing result */
+    luaL_unref(child->set->L, LUA_REGISTRYINDEX, child->handle_ref);
+    free(child);
+    if (parent && parent->wait == &parent->children_wait)
+        ty_wake(&parent->children_wait, push_nothing, NULL);
+}
+
+/* spawn(handle, fn, ...): starts a child of the running fiber */
+static int l_spawn(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    luaL_checktype(L, 2, LUA_TFUNCTION);
+    int nargs = lua_gettop(L) - 2;
+    struct ty_fiber *parent = check_running(L);
+
+    struct child *child = ty_zalloc(sizeof(*child));
+    child->set = ty_fibers_of(L);
+    lua_pushvalue(L, 1);
+    child->handle_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+
+    struct ty_fiber_options options = {.owner = parent->owner, .done = on_child_done, .arg = child};
+    struct ty_fiber *fiber = ty_fiber_start(L, nargs, &options);
+    if (fiber) {
+        lua_pushlightuserdata(L, fiber);
+        lua_setfield(L, 1, "fiber");
+    }
+    return 0;
+}
+
+/* await(): until a child of the running fiber has ended */
+static int l_await(lua_State *L)
+{
+    ty_fiber_loop(L);
+
+    struct ty_fiber *fiber = ty_fiber_running(L);
+    fiber->children_wait.what = "child fibers";
+    return ty_park(L, &fiber->children_wait, cancel_nothing, -1);
+}
+
+/* cancel(handle): asks a child to end */
+static int l_cancel(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_getfield(L, 1, "fiber");
+    struct ty_fiber *fiber = lua_touserdata(L, -1);
+    if (fiber)
+        ty_fiber_cancel(fiber, "cancelled by its owner");
+    return 0;
+}
+
+/* forgive(): the error of a child was taken by its owner */
+static int l_forgive(lua_State *L)
+{
+    struct ty_fiber *fiber = check_running(L);
+
+    luaL_unref(L, LUA_REGISTRYINDEX, fiber->failure_ref);
+    fiber->failure_ref = LUA_NOREF;
+    return 0;
+}
+
+/* ---- deadlines, shields, context */
+
+/* narrow(seconds) -> previous: the deadline becomes at most that far away */
+static int l_narrow(lua_State *L)
+{
+    double seconds = luaL_checknumber(L, 1);
+    struct ty_fiber *fiber = check_running(L);
+    uint64_t old = fiber->deadline_ms;
+
+    luaL_argcheck(L, seconds >= 0 && seconds < 1e9, 1, "must be a number of seconds, not negative");
+    uint64_t due = ty_now_ms() + (uint64_t)(seconds * 1000 + 0.5);
+    if (!old || due < old)
+        fiber->deadline_ms = due;
+    lua_pushnumber(L, (double)old);
+    return 1;
+}
+
+/* restore(previous) */
+static int l_restore(lua_State *L)
+{
+    check_running(L)->deadline_ms = (uint64_t)luaL_checknumber(L, 1);
+    return 0;
+}
+
+/* remaining() -> seconds to the deadline, or nil */
+static int l_remaining(lua_State *L)
+{
+    struct ty_fiber *fiber = check_running(L);
+    uint64_t now = ty_now_ms();
+
+    if (!fiber->deadline_ms)
+        return 0;
+    lua_pushnumber(L, fiber->deadline_ms > now ? (double)(fiber->deadline_ms - now) / 1e3 : 0);
+    return 1;
+}
+
+/* shield(on): nested */
+static int l_shield(lua_State *L)
+{
+    struct ty_fiber *fiber = check_running(L);
+
+    if (lua_toboolean(L, 1))
+        fiber->shields++;
+    else if (fiber->shields)
+        fiber->shields--;
+    return 0;
+}
+
+/* cancelled() -> reason or nil */
+static int l_cancelled(lua_State *L)
+{
+    lua_pushstring(L, check_running(L)->cancelled);
+    return 1;
+}
+
+static void push_context(lua_State *L, struct ty_fiber *fiber)
+{
+    if (fiber->context_ref == LUA_NOREF) {
+        lua_newtable(L);
+        lua_pushvalue(L, -1);
+        fiber->context_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    } else {
+        lua_rawgeti(L, LUA_REGISTRYINDEX, fiber->context_ref);
+    }
+}
+
+/* A child reads its owner's context and writes its own. */
+void ty_fiber_inherit_context(struct ty_fiber *fiber)
+{
+    lua_State *L = fiber->set->L;
+
+    if (!fiber->parent || fiber->parent->context_ref == LUA_NOREF)
+        return;
+    push_context(L, fiber);
+    lua_newtable(L);
+    push_context(L, fiber->parent);
+    lua_setfield(L, -2, "__index");
+    lua_setmetatable(L, -2);
+    lua_pop(L, 1);
+}
+
+/* context() -> table */
+static int l_context(lua_State *L)
+{
+    push_context(L, check_running(L));
+    return 1;
+}
+
+/* running() -> boolean */
+static int l_running(lua_State *L)
+{
+    lua_pushboolean(L, ty_fiber_running(L) != NULL);
+    return 1;
+}
+
+/* count() -> live fibers of this state */
+static int l_count(lua_State *L)
+{
+    lua_pushinteger(L, (lua_Integer)ty_fibers_count(ty_fibers_of(L)));
+    return 1;
+}
+
+void ty_fiber_line(lua_State *co, char *out, size_t size)
+{
+    lua_Debug ar;
+    bool found = false;
+
+    for (int level = 0; level < 32 && lua_getstack(co, level, &ar); level++) {
+        lua_getinfo(co, "Sl", &ar);
+        if (ar.currentline < 0)
+            continue;
+        bool library = strncmp(ar.source, "@tycho/", 7) == 0;
+        if (!found || !library)
+            snprintf(out, size, "%s:%d", ar.source + (ar.source[0] == '@'), ar.currentline);
+        found = true;
+        if (!library)
+            return;
+    }
+}
+
+int luaopen_tycho_core_fiber(lua_State *L)
+{
+    static const luaL_Reg functions[] = {
+        {"await", l_await},         {"cancel", l_cancel},   {"cancelled", l_cancelled},
+        {"context", l_context},     {"count", l_count},     {"forgive", l_forgive},
+        {"narrow", l_narrow},       {"remaining", l_remaining}, {"restore", l_restore},
+        {"running", l_running},     {"shield", l_shield},   {"sleep", l_sleep},
+        {"spawn", l_spawn},         {NULL, NULL},
+    };
+
+    lua_newtable(L);
+    luaL_register(L, NULL, functions);
+    lua_pushlightuserdata(L, &ty_park_token);
+    lua_setfield(L, -2, "PARK");
+    return 1;
+}

@@ -1,0 +1,51 @@
+/* What fiber.c (running, parking, waking) and fiber_api.c (what scripts call) share. */
+#pragma once
+
+#include "fiber.h"
+
+struct ty_fiber {
+    lua_State *co;
+    int ref; /* keeps `co` from the collector */
+    struct ty_fibers *set;
+    struct ty_fiber *next, **prev; /* among the live; next also in the pool */
+
+    struct ty_wait *wait;         /* NULL unless parked */
+    struct ty_wait nap;           /* fiber.sleep() */
+    struct ty_wait children_wait; /* until a child ends */
+    uv_timer_t timer;             /* a fiber waits for one thing, so one timer is enough */
+    uint64_t started_ms, parked_ms;
+    uint64_t deadline_ms;  /* monotonic; 0: none */
+    const char *cancelled; /* why; NULL unless it was */
+    unsigned shields;      /* nested fiber.shield() */
+
+    struct ty_fiber *parent, *child, *sibling, **back;
+    int context_ref; /* LUA_NOREF until somebody asks */
+    int failure_ref; /* of the first child whose error nobody took */
+
+    const char *owner;
+    void *request;
+    ty_done_fn *done;
+    void *arg;
+};
+
+struct ty_fibers {
+    lua_State *L;
+    uv_loop_t *loop;
+    struct ty_fiber *running;
+    struct ty_fiber *live;
+    struct ty_fiber *pool;
+    size_t count, pooled, max;
+    uv_timer_t timer; /* delivers `idle` from the loop */
+    void (*idle)(void *arg);
+    void *idle_arg;
+};
+
+extern char ty_park_token;
+
+struct ty_fibers *ty_fibers_of(lua_State *L);
+
+/* Gives a child its owner's context, if there is one. */
+void ty_fiber_inherit_context(struct ty_fiber *fiber);
+
+/* "scripts/app/orders.lua:12": the innermost line of the application in `co`, else any Lua line. */
+void ty_fiber_line(lua_State *co, char *out, size_t size);

@@ -1,0 +1,50 @@
+/* One request on its way through Lua: what http.c, http_request.c and http_response.c share. */
+#pragma once
+
+#include "engine.h"
+
+enum { TY_QUERY_KEYS_MAX = 1000, TY_COOKIES_MAX = 50 };
+
+/* Lives from handle() until the request is finished. */
+struct ty_call {
+    struct ty_request *req;
+    struct ty_generation *gen;
+    struct ty_fiber *fiber; /* NULL while none is parked */
+    int table_ref;          /* the request as Lua sees it */
+    bool streaming;         /* the answer has begun */
+    bool failing;           /* the error handler had its chance */
+    struct ty_wait drain;   /* fiber waiting for a slow client */
+    struct ty_call *next;   /* in the pool */
+};
+
+/* What a route knows beyond struct ty_route; its `data`. */
+struct ty_route_notes {
+    int status; /* of a plain result; 0: 200 */
+    char owner[]; /* for `tycho ps` */
+};
+
+/* Pushes the Lua table of a request (and keeps it in call->table_ref). May throw. */
+void ty_push_request(lua_State *L, struct ty_call *call);
+
+/* The request is over: the table raises on every lazy field from now on. */
+void ty_expire_request(lua_State *L, struct ty_call *call);
+
+/* Pushes the metatable of requests. */
+void ty_push_request_metatable(lua_State *L);
+
+/* answer(call, result) -> goes on: sends what a handler returned. Throws if that cannot be sent.
+ * True if a fiber of its own sends the rest, and frees the call. */
+int ty_answer(lua_State *L);
+
+/* The 500 of last resort. */
+void ty_answer_builtin_error(struct ty_request *req);
+
+/* Pushes a table of decoded `application/x-www-form-urlencoded` text. With `all`, each value is
+ * a list. Returns false, with nothing pushed, when there are too many names. */
+bool ty_push_form(lua_State *L, struct ty_slice text, bool all);
+
+/* Back to the pool; the request is over for Lua too. */
+void ty_call_free(struct ty_call *call);
+
+/* Logs the error on top of `co`, with a traceback of it. */
+void ty_call_log_failure(struct ty_call *call, lua_State *co);

@@ -1,0 +1,223 @@
+#include <lauxlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "error.h"
+#include "http.h"
+#include "json.h"
+
+enum { HEADERS_MAX = 64 };
+
+/* A response on its way from Lua values to the server; the strings stay on the Lua stack. */
+struct reply {
+    int status;
+    size_t count;
+    bool has_type;
+    struct ty_header headers[HEADERS_MAX];
+};
+
+static const struct ty_slice TEXT = TY_SLICE("text/plain; charset=utf-8");
+static const struct ty_slice JSON = TY_SLICE("application/json");
+
+void ty_answer_builtin_error(struct ty_request *req)
+{
+    static const struct ty_header type = {TY_SLICE("Content-Type"),
+                                          TY_SLICE("application/problem+json")};
+    struct ty_buf body = {0};
+
+    req->error_kind = "internal";
+    ty_buf_addf(&body, "{\"type\":\"about:blank\",\"title\":\"Internal Server Error\",\"status\":500,"
+                       "\"request_id\":\"%s\"}", req->id);
+    ty_request_respond(req, 500, &type, 1, (struct ty_slice){body.data, body.len});
+    ty_buf_close(&body);
+}
+
+/* The buffer that bodies are encoded into: one answer is built at a time in a process. */
+static struct ty_buf *scratch(void)
+{
+    static struct ty_buf buffer;
+
+    if (buffer.cap > 1024 * 1024)
+        ty_buf_close(&buffer);
+    buffer.len = 0;
+    return &buffer;
+}
+
+static void add_header(lua_State *L, struct reply *reply, int name, int value)
+{
+    struct ty_header *header = &reply->headers[reply->count];
+
+    if (reply->count++ == HEADERS_MAX)
+        luaL_error(L, "response: more than %d headers", HEADERS_MAX);
+    if (lua_type(L, name) != LUA_TSTRING)
+        luaL_error(L, "response: header names are strings");
+    if (lua_type(L, value) != LUA_TSTRING && lua_type(L, value) != LUA_TNUMBER)
+        luaL_error(L, "response: header '%s' is not a string", lua_tostring(L, name));
+    header->name.data = lua_tolstring(L, name, &header->name.len);
+    header->value.data = lua_tolstring(L, value, &header->value.len);
+    if (header->name.len == 12 && strncasecmp(header->name.data, "content-type", 12) == 0)
+        reply->has_type = true;
+}
+
+/* Reads a table name -> string, number, or list of those. Numbers become strings on the stack
+ * only: lua_next() must not see a changed key. */
+static void read_headers(lua_State *L, struct reply *reply, int table)
+{
+    luaL_checkstack(L, 3 * HEADERS_MAX, "too many headers");
+    lua_pushnil(L);
+    while (lua_next(L, table)) {
+        int value = lua_gettop(L), name = value - 1;
+        if (lua_istable(L, value)) {
+            int n = (int)lua_objlen(L, value);
+            for (int i = 1; i <= n; i++) {
+                lua_rawgeti(L, value, i);
+                add_header(L, reply, name, lua_gettop(L));
+            }
+        } else {
+            add_header(L, reply, name, value);
+        }
+        lua_pushvalue(L, name); /* the strings below stay anchored */
+    }
+}
+
+static void default_type(struct reply *reply, struct ty_slice type)
+{
+    if (reply->has_type || reply->count == HEADERS_MAX)
+        return;
+    reply->headers[reply->count].name = TY_SLICE("Content-Type");
+    reply->headers[reply->count++].value = type;
+}
+
+static void check_sent(lua_State *L, int result, int status)
+{
+    if (result == TY_HTTP_E_HEADER)
+        luaL_error(L, "response: a header has a bad name or value, or is the server's own");
+    if (result == TY_HTTP_E_STATUS)
+        luaL_error(L, "response: %d is not a final status", status);
+}
+
+static void send(lua_State *L, struct ty_call *call, struct reply *reply, struct ty_slice body)
+{
+    check_sent(L, ty_request_respond(call->req, reply->status, reply->headers, reply->count, body),
+               reply->status);
+}
+
+static void send_json(lua_State *L, struct ty_call *call, struct reply *reply, int value)
+{
+    struct ty_buf *out = scratch();
+    struct ty_error error;
+
+    if (ty_json_encode(L, value, out, &error) < 0)
+        luaL_error(L, "response: %s", error.message);
+    default_type(reply, JSON);
+    send(L, call, reply, (struct ty_slice){out->data, out->len});
+}
+
+/* ---- bodies in pieces: an iterator, run in a fiber of its own by the loader's pump */
+
+static void on_pumped(struct ty_fiber *fiber, lua_State *co, int status, int count, void *arg)
+{
+    struct ty_call *call = arg;
+
+    (void)fiber, (void)count;
+    call->fiber = NULL;
+    if (status)
+        ty_call_log_failure(call, co);
+    ty_request_end(call->req, status != 0);
+    ty_call_free(call);
+}
+
+static void send_pieces(lua_State *L, struct ty_call *call, struct reply *reply, int iterator)
+{
+    struct ty_request *req = call->req;
+    const struct ty_route_notes *notes = req->match.route ? req->match.route->data : NULL;
+
+    default_type(reply, TEXT);
+    check_sent(L, ty_request_begin(req, reply->status, reply->headers, reply->count, -1),
+               reply->status);
+    call->streaming = true;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, call->gen->pump_ref);
+    lua_pushvalue(L, iterator);
+
+    struct ty_fiber_options options = {
+        .owner = notes ? notes->owner : "request", .request = req, .detached = true,
+        .done = on_pumped, .arg = call,
+    };
+    struct ty_fiber *fiber = ty_fiber_start(L, 1, &options);
+    if (fiber)
+        call->fiber = fiber; /* else it has ended, and the call with it */
+}
+
+/* True if the answer goes on in a fiber of its own, which then owns the call. */
+static bool send_response(lua_State *L, struct ty_call *call, struct reply *reply, int table)
+{
+    lua_pushliteral(L, "status");
+    lua_rawget(L, table);
+    if (!lua_isnil(L, -1))
+        reply->status = (int)lua_tointeger(L, -1);
+    lua_pushliteral(L, "headers");
+    lua_rawget(L, table);
+    if (lua_istable(L, -1))
+        read_headers(L, reply, lua_gettop(L));
+    lua_pushliteral(L, "body");
+    lua_rawget(L, table);
+
+    int body = lua_gettop(L);
+    struct ty_slice text = {"", 0};
+    switch (lua_type(L, body)) {
+    case LUA_TNIL:
+        send(L, call, reply, text);
+        break;
+    case LUA_TSTRING:
+        text.data = lua_tolstring(L, body, &text.len);
+        default_type(reply, TEXT);
+        send(L, call, reply, text);
+        break;
+    case LUA_TFUNCTION:
+        send_pieces(L, call, reply, body);
+        return true;
+    default:
+        send_json(L, call, reply, body);
+    }
+    return false;
+}
+
+static bool is_response(lua_State *L, struct ty_call *call, int index)
+{
+    if (!lua_istable(L, index) || !lua_getmetatable(L, index))
+        return false;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, call->gen->responses_ref);
+    bool same = lua_rawequal(L, -1, -2);
+    lua_pop(L, 2);
+    return same;
+}
+
+int ty_answer(lua_State *L)
+{
+    struct ty_call *call = lua_touserdata(L, 1);
+    struct ty_route *route = call->req->match.route;
+    const struct ty_route_notes *notes = route ? route->data : NULL;
+    struct reply reply;
+
+    lua_settop(L, 2);
+    reply.status = notes && notes->status ? notes->status : 200;
+    reply.count = 0;
+    reply.has_type = false;
+    if (lua_type(L, 2) == LUA_TSTRING) {
+        struct ty_slice text;
+        text.data = lua_tolstring(L, 2, &text.len);
+        default_type(&reply, TEXT);
+        send(L, call, &reply, text);
+    } else if (lua_isnil(L, 2)) {
+        if (reply.status == 200)
+            reply.status = 204;
+        send(L, call, &reply, (struct ty_slice){"", 0});
+    } else if (is_response(L, call, 2)) {
+        lua_pushboolean(L, send_response(L, call, &reply, 2));
+        return 1;
+    } else {
+        send_json(L, call, &reply, 2);
+    }
+    lua_pushboolean(L, 0);
+    return 1;
+}

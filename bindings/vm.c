@@ -1,0 +1,250 @@
+#include "vm.h"
+
+#include <lauxlib.h>
+#include <lualib.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "modules.h"
+#include "tycho/clock.h"
+#include "tycho/embedded.h"
+#include "tycho/memory.h"
+
+enum { GUARD_INSTRUCTIONS = 10000 };
+
+static const char LOADER[] = "lib/tycho/_private/loader.lua";
+static const char LOADER_KEY = 0;
+
+int luaopen_cjson(lua_State *L);
+int luaopen_cjson_safe(lua_State *L);
+
+static void *allocate(void *ud, void *old, size_t old_size, size_t size)
+{
+    struct ty_vm *vm = ud;
+
+    if (size == 0) {
+        vm->bytes -= old_size;
+        free(old);
+        return NULL;
+    }
+    if (size > old_size && vm->bytes_max && vm->bytes + (size - old_size) > vm->bytes_max)
+        return NULL; /* Lua collects, tries again, and then raises "not enough memory" */
+
+    void *now = realloc(old, size);
+    if (now)
+        vm->bytes = vm->bytes - old_size + size;
+    return now;
+}
+
+struct ty_vm *ty_vm_of(lua_State *L)
+{
+    void *vm;
+
+    lua_getallocf(L, &vm);
+    return vm;
+}
+
+static void preload(lua_State *L, const char *name, lua_CFunction open)
+{
+    lua_getfield(L, LUA_GLOBALSINDEX, "package");
+    lua_getfield(L, -1, "preload");
+    lua_pushcfunction(L, open);
+    lua_setfield(L, -2, name);
+    lua_pop(L, 2);
+}
+
+static int start_loader(lua_State *L)
+{
+    const struct ty_embedded *file = ty_embedded_find(LOADER);
+
+    luaL_openlibs(L);
+#define X(name) preload(L, "tycho.core." #name, luaopen_tycho_core_##name);
+    TY_MODULES(X)
+#undef X
+    preload(L, "cjson", luaopen_cjson);
+    preload(L, "cjson.safe", luaopen_cjson_safe);
+
+    if (!file)
+        return luaL_error(L, "%s is not embedded", LOADER);
+    if (luaL_loadbuffer(L, file->data, file->len, "@tycho/_private/loader.lua"))
+        return lua_error(L);
+    lua_call(L, 0, 1);
+    lua_pushlightuserdata(L, (void *)&LOADER_KEY);
+    lua_insert(L, -2);
+    lua_rawset(L, LUA_REGISTRYINDEX);
+    return 0;
+}
+
+static int on_panic(lua_State *L)
+{
+    fprintf(stderr, "tycho: unprotected error in Lua: %s\n", lua_tostring(L, -1));
+    return 0; /* LuaJIT aborts */
+}
+
+struct ty_vm *ty_vm_new(const struct ty_engine_env *env, struct ty_config *config,
+                        struct ty_bundle *bundle)
+{
+    struct ty_vm *vm = ty_zalloc(sizeof(*vm));
+
+    vm->env = env;
+    vm->config = ty_config_ref(config);
+    vm->bundle = bundle ? ty_bundle_ref(bundle) : NULL;
+    vm->bytes_max = ty_config_bytes(config, "lua.memory_max");
+    vm->L = lua_newstate(allocate, vm);
+    if (!vm->L) {
+        fputs("tycho: out of memory for a Lua state\n", stderr);
+        abort();
+    }
+    lua_atpanic(vm->L, on_panic);
+    vm->fibers = ty_fibers_new(vm->L, env->loop, (size_t)ty_config_int(config, "lua.fibers_max"));
+    if (lua_cpcall(vm->L, start_loader, NULL)) {
+        fprintf(stderr, "tycho: the standard library does not load: %s\n",
+                lua_tostring(vm->L, -1));
+        abort();
+    }
+    return vm;
+}
+
+void ty_vm_free(struct ty_vm *vm)
+{
+    ty_fibers_free(vm->fibers);
+    lua_close(vm->L);
+    if (vm->bundle)
+        ty_bundle_unref(vm->bundle);
+    ty_config_unref(vm->config);
+    free(vm);
+}
+
+/* Stops what loads too long. It stays armed until loading is over, so that pcall cannot keep it. */
+static void on_guard(lua_State *L, lua_Debug *ar)
+{
+    struct ty_vm *vm = ty_vm_of(L);
+
+    if (!vm->guard_ms || ty_now_ms() < vm->guard_ms)
+        return;
+    lua_getinfo(L, "Sl", ar);
+    luaL_error(L, "%s:%d: loading took too long (reload.load_timeout)", ar->short_src,
+               ar->currentline);
+}
+
+void ty_vm_push_loader(lua_State *L, const char *name)
+{
+    lua_pushlightuserdata(L, (void *)&LOADER_KEY);
+    lua_rawget(L, LUA_REGISTRYINDEX);
+    lua_getfield(L, -1, name);
+    lua_remove(L, -2);
+}
+
+int ty_vm_call_loader(struct ty_vm *vm, const char *name, int nargs, int nresults)
+{
+    lua_State *L = vm->L;
+    uint64_t limit = ty_config_ms(vm->config, "reload.load_timeout");
+
+    ty_vm_push_loader(L, name);
+    lua_insert(L, -1 - nargs);
+
+    vm->guard_ms = ty_now_ms() + limit;
+    lua_sethook(L, on_guard, LUA_MASKCOUNT, GUARD_INSTRUCTIONS);
+    int status = lua_pcall(L, nargs, nresults, 0);
+    lua_sethook(L, NULL, 0, 0);
+    vm->guard_ms = 0;
+    return status;
+}
+
+/* ---- tycho.core.vm: what the loader and the library ask of their state */
+
+/* file(name) -> text or nil: a file of the bundle, else of the embedded library */
+static int l_file(lua_State *L)
+{
+    const char *name = luaL_checkstring(L, 1);
+    struct ty_vm *vm = ty_vm_of(L);
+    const struct ty_bundle_file *file = vm->bundle ? ty_bundle_find(vm->bundle, name) : NULL;
+
+    if (!file)
+        return 0;
+    lua_pushlstring(L, file->data, file->len);
+    return 1;
+}
+
+/* files(prefix) -> names, sorted */
+static int l_files(lua_State *L)
+{
+    size_t len;
+    const char *prefix = luaL_optlstring(L, 1, "", &len);
+    struct ty_vm *vm = ty_vm_of(L);
+    int n = 0;
+
+    lua_newtable(L);
+    for (size_t i = 0; vm->bundle && i < ty_bundle_count(vm->bundle); i++) {
+        const char *name = ty_bundle_at(vm->bundle, i)->name;
+        if (strncmp(name, prefix, len) != 0)
+            continue;
+        lua_pushstring(L, name);
+        lua_rawseti(L, -2, ++n);
+    }
+    return 1;
+}
+
+/* embedded(name) -> text or nil */
+static int l_embedded(lua_State *L)
+{
+    const struct ty_embedded *file = ty_embedded_find(luaL_checkstring(L, 1));
+
+    if (!file)
+        return 0;
+    lua_pushlstring(L, file->data, file->len);
+    return 1;
+}
+
+/* about() -> { root, role, development, generation, version } */
+static int l_about(lua_State *L)
+{
+    struct ty_vm *vm = ty_vm_of(L);
+
+    lua_createtable(L, 0, 5);
+    lua_pushstring(L, vm->bundle ? ty_bundle_root(vm->bundle) : NULL);
+    lua_setfield(L, -2, "root");
+    lua_pushstring(L, vm->bundle ? ty_bundle_id(vm->bundle) : NULL);
+    lua_setfield(L, -2, "generation");
+    lua_pushstring(L, vm->env->role);
+    lua_setfield(L, -2, "role");
+    lua_pushboolean(L, vm->env->development);
+    lua_setfield(L, -2, "development");
+    lua_pushstring(L, ty_version);
+    lua_setfield(L, -2, "version");
+    return 1;
+}
+
+/* grants() -> list of names from scripts.grants */
+static int l_grants(lua_State *L)
+{
+    const char *const *items;
+    size_t count = ty_config_list(ty_vm_of(L)->config, "scripts.grants", &items);
+
+    lua_createtable(L, (int)count, 0);
+    for (size_t i = 0; i < count; i++) {
+        lua_pushstring(L, items[i]);
+        lua_rawseti(L, -2, (int)i + 1);
+    }
+    return 1;
+}
+
+/* memory() -> bytes allocated by this state */
+static int l_memory(lua_State *L)
+{
+    lua_pushnumber(L, (lua_Number)ty_vm_of(L)->bytes);
+    return 1;
+}
+
+int luaopen_tycho_core_vm(lua_State *L)
+{
+    static const luaL_Reg functions[] = {
+        {"about", l_about},   {"embedded", l_embedded}, {"file", l_file}, {"files", l_files},
+        {"grants", l_grants}, {"memory", l_memory},     {NULL, NULL},
+    };
+
+    lua_newtable(L);
+    luaL_register(L, NULL, functions);
+    return 1;
+}

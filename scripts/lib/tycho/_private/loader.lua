@@ -1,0 +1,371 @@
+--- Starts every Lua state: where modules come from, and what application code may touch.
+---
+--- Two kinds of code live in a state. The standard library runs with all of Lua. The application
+--- runs in an environment of its own: the safe part of Lua's library, no way to the system but
+--- through tycho modules, and no global variables (writing one is an error with the line).
+
+local vm = require "tycho.core.vm"
+
+local loader = {}
+
+local about = vm.about()
+local root = (about.root or "scripts"):gsub("/+$", ""):match("[^/]+$") or "scripts"
+
+-- Where the standard library comes from: the program; in development a checkout's file wins.
+local function library_file(name)
+  local path = name:gsub("%.", "/")
+  for _, file in ipairs { "lib/" .. path .. ".lua", "lib/" .. path .. "/init.lua" } do
+    local text = about.development and vm.file(file) or vm.embedded(file)
+    if text then
+      return text, "@" .. file:sub(5)
+    end
+  end
+end
+
+local function search_library(name)
+  if name ~= "tycho" and name:sub(1, 6) ~= "tycho." then
+    return nil
+  end
+  local text, chunk = library_file(name)
+  if not text then
+    return "\n\tno module '" .. name .. "' in the standard library"
+  end
+  return assert(loadstring(text, chunk))
+end
+
+table.insert(package.loaders, 2, search_library)
+math.randomseed(tonumber(tostring({}):match("0x(%x+)"), 16) + os.time() + os.clock() * 1e6)
+
+local real = {
+  require = require, load = load, getmetatable = getmetatable, setmetatable = setmetatable,
+  error = error, type = type, rawget = rawget, coroutine = coroutine, debug = debug,
+  getinfo = debug.getinfo,
+}
+
+require "tycho.coroutine"
+
+-- The application's environment -----------------------------------------------------------
+
+local SAFE = {
+  "assert", "error", "ipairs", "next", "pairs", "pcall", "rawequal", "rawget", "rawset", "select",
+  "setmetatable", "tonumber", "tostring", "type", "unpack", "xpcall", "_VERSION",
+}
+local SAFE_OS = { "clock", "date", "difftime", "time" }
+local FORBIDDEN = {
+  ["tycho.process"] = "io", ["tycho.fs"] = "io", ["tycho.stream"] = "io",
+  ffi = "ffi", jit = "ffi", ["jit.util"] = "ffi", io = "io", debug = "debug",
+}
+
+local env = {}
+local loaded = {}
+local grants = {}
+
+local function copy(from, names)
+  local to = {}
+  if names then
+    for _, name in ipairs(names) do
+      to[name] = from[name]
+    end
+  else
+    for name, value in pairs(from) do
+      to[name] = value
+    end
+  end
+  return to
+end
+
+local function location(level)
+  local info = real.getinfo(level + 1, "Sl")
+  return info and ("%s:%d: "):format(info.short_src, info.currentline) or ""
+end
+
+local function text_only_load(chunk, name, _, chunk_env)
+  local mode = grants.bytecode and "bt" or "t"
+  return real.load(chunk, name, mode, chunk_env or env)
+end
+
+local function print_to_log(...)
+  local parts = {}
+  for i = 1, select("#", ...) do
+    parts[i] = tostring((select(i, ...)))
+  end
+  real.require("tycho.log").info(table.concat(parts, "\t"))
+end
+
+local function file_of(name)
+  local path = name:gsub("%.", "/")
+  for _, file in ipairs { path .. ".lua", path .. "/init.lua" } do
+    local text = vm.file(file)
+    if text then
+      return text, file
+    end
+  end
+end
+
+local LOADING = {}
+
+local function require_application(name, text, file)
+  local chunk, err = real.load(text, "@" .. root .. "/" .. file, "t", env)
+  if not chunk then
+    error(err, 0)
+  end
+  loaded[name] = LOADING
+  local ok, result = pcall(chunk, name)
+  if not ok then
+    loaded[name] = nil
+    error(result, 0)
+  end
+  if result == nil then
+    result = true
+  end
+  loaded[name] = result
+  return result
+end
+
+-- Raises, blaming the caller's caller, unless an application may have the module.
+local function check_allowed(name)
+  if type(name) ~= "string" then
+    error("require wants the name of a module", 3)
+  end
+  if name:find("^tycho%.core%.") or name:find("^tycho%._private") then
+    error(("module '%s' is private to the standard library"):format(name), 3)
+  end
+  local grant = FORBIDDEN[name]
+  if grant and not grants[grant] then
+    error(("module '%s' is not for applications; scripts.grants can allow '%s'")
+      :format(name, grant), 3)
+  end
+  return grant or name == "tycho" or name:find("^tycho%.") or name:find("^cjson")
+end
+
+local function sandbox_require(name)
+  local result = loaded[name]
+  if result == LOADING then
+    error(("module '%s' requires itself"):format(name), 2)
+  elseif result ~= nil then
+    return result
+  end
+  if check_allowed(name) then
+    result = real.require(name)
+    loaded[name] = result
+    return result
+  end
+  local text, file = file_of(name)
+  if not text then
+    local path = name:gsub("%.", "/")
+    error(("module '%s' not found: there is no %s/%s.lua"):format(name, root, path), 2)
+  end
+  return require_application(name, text, file)
+end
+
+local function fill_environment()
+  for _, name in ipairs(vm.grants()) do
+    grants[name] = true
+  end
+  for _, name in ipairs(SAFE) do
+    env[name] = _G[name]
+  end
+  env._G = env
+  env.bit = copy(bit)
+  env.coroutine = copy(coroutine)
+  env.math = copy(math)
+  env.os = copy(os, SAFE_OS)
+  env.string = copy(string)
+  env.string.dump = nil
+  env.table = copy(table)
+  env.load = text_only_load
+  env.loadstring = text_only_load
+  env.print = print_to_log
+  env.require = sandbox_require
+  env.package = { loaded = loaded }
+  function env.getmetatable(value)
+    if type(value) == "string" then
+      return nil -- shared by all strings of the state, the library's too
+    end
+    return real.getmetatable(value)
+  end
+  function env.collectgarbage(what)
+    if what ~= "count" then
+      error('collectgarbage: only "count" is for applications', 2)
+    end
+    return collectgarbage("count")
+  end
+  if grants["os.execute"] then
+    env.os.execute, env.os.getenv = os.execute, os.getenv
+  end
+  if grants.io then
+    env.io = io
+    env.os.remove, env.os.rename, env.os.tmpname = os.remove, os.rename, os.tmpname
+  end
+  env.debug = grants.debug and debug or nil
+  real.setmetatable(env, {
+    __newindex = function(_, name)
+      error(("global variable '%s' may not be written: use local"):format(tostring(name)), 2)
+    end,
+    __index = function(_, name)
+      error(("global variable '%s' is not defined"):format(tostring(name)), 2)
+    end,
+    __metatable = "the application's environment",
+  })
+end
+
+fill_environment()
+
+-- Loading a bundle ------------------------------------------------------------------------
+
+-- What a chunk reads from and writes to the environment, with lines: from the bytecode, so that
+-- what stands in a function that never runs at load is found too.
+local function global_uses(chunk, each)
+  local util, band, rshift = require "jit.util", bit.band, bit.rshift
+  local function opcode(source)
+    return band(util.funcbc(loadstring(source), 1), 0xff)
+  end
+  local read = opcode "return a"
+  local write = band(util.funcbc(loadstring "a = ...", 2), 0xff)
+
+  local function scan(proto)
+    for pc = 1, 1e9 do
+      local ins = util.funcbc(proto, pc)
+      if not ins then
+        break
+      end
+      local op = band(ins, 0xff)
+      if op == read or op == write then
+        local name = util.funck(proto, -rshift(ins, 16) - 1)
+        each(name, op == write, util.funcinfo(proto, pc).currentline)
+      end
+    end
+    for n = -1, -1e9, -1 do
+      local constant = util.funck(proto, n)
+      if constant == nil then
+        break
+      elseif type(constant) == "proto" then
+        scan(constant)
+      end
+    end
+  end
+  scan(chunk)
+end
+
+local function check_globals(chunk, file, faults)
+  global_uses(chunk, function(name, written, line)
+    local wrong = written and "may not be written: use local"
+      or rawget(env, name) == nil and "is not defined"
+    if wrong then
+      faults[#faults + 1] =
+        ("%s/%s:%d: global variable '%s' %s"):format(root, file, line, name, wrong)
+    end
+  end)
+end
+
+local function application_files()
+  local files = {}
+  for _, folder in ipairs { "app/", "tasks/" } do
+    for _, file in ipairs(vm.files(folder)) do
+      if file:find("%.lua$") and not file:find("_spec%.lua$") then
+        files[#files + 1] = file
+      end
+    end
+  end
+  return files
+end
+
+local function module_name(file)
+  return (file:gsub("%.lua$", ""):gsub("/init$", ""):gsub("/", "."))
+end
+
+-- Errors say where: a message without a place gets the innermost line of the application.
+local function locate(err)
+  local message = tostring(err)
+  if message:find("^[^\n:]+:%d+: ") then
+    return message
+  end
+  for level = 2, 64 do
+    local info = real.getinfo(level, "Sl")
+    if not info then
+      break
+    end
+    if info.currentline > 0 and info.source:sub(1, #root + 2) == "@" .. root .. "/" then
+      return ("%s:%d: %s"):format(info.short_src, info.currentline, message)
+    end
+  end
+  return message
+end
+
+---Loads every file of app/ and tasks/; returns nil, or the faults, one a line.
+---@return string? faults
+function loader.load_all()
+  local faults = {}
+  local files = application_files()
+
+  if #files == 0 then
+    return root .. "/app: there are no Lua files to load"
+  end
+  for _, file in ipairs(files) do
+    local chunk, err = real.load(vm.file(file), "@" .. root .. "/" .. file, "t", env)
+    if chunk then
+      check_globals(chunk, file, faults)
+    else
+      faults[#faults + 1] = err
+    end
+  end
+  if #faults > 0 then
+    return table.concat(faults, "\n")
+  end
+  for _, file in ipairs(files) do
+    local ok, err = xpcall(sandbox_require, locate, module_name(file))
+    if not ok then
+      return err
+    end
+  end
+  real.require("tycho.app").seal()
+end
+
+---What runs in a fiber once everything is loaded, and may wait: migrations (where the master tries
+---a generation out, before anybody else does) and the application's own checks.
+---@return string? faults
+function loader.check()
+  if about.role == "trial" then
+    real.require("tycho.migrate").run_on_start()
+  end
+  return real.require("tycho._private.checks").run()
+end
+
+---The application's environment: for `tycho test` and `tycho repl`.
+---@return table env
+function loader.environment()
+  return env
+end
+
+---Requires a module of the application as the application would.
+---@param name string
+---@return any module
+function loader.require(name)
+  return sandbox_require(name)
+end
+
+---Compiles a privileged script (`tycho run`): all of Lua, and the application's modules.
+---@param text string
+---@param name string shown in messages
+---@return function? chunk
+---@return string? err
+function loader.compile_privileged(text, name)
+  if text:sub(1, 2) == "#!" then
+    text = "--" .. text
+  end
+  return loadstring(text, "@" .. name)
+end
+
+-- Privileged code finds the application's modules too, in their own environment.
+table.insert(package.loaders, function(name)
+  local text, file = file_of(name)
+  if not text or file:find("^lib/") then
+    return nil
+  end
+  return function()
+    return sandbox_require(name)
+  end
+end)
+
+loader.location = location
+return loader
