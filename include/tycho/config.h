@@ -54,6 +54,8 @@ int64_t ty_config_named_int(const struct ty_config *config, const char *section,
                             const char *key);
 uint64_t ty_config_named_ms(const struct ty_config *config, const char *section, const char *name,
                             const char *key);
+uint64_t ty_config_named_bytes(const struct ty_config *config, const char *section, const char *name,
+                               const char *key);
 size_t ty_config_names(const struct ty_config *config, const char *section,
                        const char *const **names);
 
