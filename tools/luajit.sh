@@ -14,7 +14,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 # PREFIX and MULTILIB here are where it looks for Lua modules: where Debian's packages put them.
 settings=(BUILDMODE=static XCFLAGS="$luajit_flags" CCOPT="-O2 -fPIC -fno-omit-frame-pointer"
     PREFIX=/usr MULTILIB="lib/$(gcc -print-multiarch)")
-hash=$(printf '%s' "$luajit_sha256 ${settings[*]}" | sha256sum | cut -c1-8)
+hash=$({ echo "$luajit_sha256 ${settings[*]}" && cat "$here"/luajit-*.patch; } | sha256sum | cut -c1-8)
 cache=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/tycho
 prefix=$cache/luajit-$luajit_version-$hash
 
@@ -39,6 +39,7 @@ build() {
     orig=$(ls "$dir"/source/luajit_"$luajit_version".orig.tar.*) || return 1
     echo "$luajit_sha256  $orig" | sha256sum --check --quiet || return 1
     dpkg-source --no-check -x "$dir"/source/*.dsc "$dir/luajit" >"$dir/log" &&
+        cat "$here"/luajit-*.patch | patch -p1 -d "$dir/luajit" >>"$dir/log" &&
         make -C "$dir/luajit" -j2 amalg "${settings[@]}" >>"$dir/log" 2>&1 &&
         make -C "$dir/luajit" install BUILDMODE=static PREFIX="$prefix" \
             DESTDIR="$dir/stage" LDCONFIG=: >>"$dir/log" 2>&1
