@@ -309,10 +309,15 @@ static int push_refusal(lua_State *L, void *arg)
     return ty_push_error(L, refusal->kind, NULL, "%s", refusal->message);
 }
 
-static int push_nothing(lua_State *L, void *arg)
+int ty_push_nothing(lua_State *L, void *arg)
 {
     (void)L, (void)arg;
     return 0;
+}
+
+void ty_cancel_nothing(struct ty_wait *wait)
+{
+    (void)wait;
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -330,7 +335,7 @@ static void on_timer(uv_timer_t *timer)
     if (why)
         refusal.message = why;
     wait->cancel(wait);
-    resume(fiber, slept ? push_nothing : push_refusal, &refusal);
+    resume(fiber, slept ? ty_push_nothing : push_refusal, &refusal);
 }
 
 void ty_fiber_cancel(struct ty_fiber *fiber, const char *why)

@@ -38,6 +38,10 @@ typedef int ty_push_fn(lua_State *L, void *arg);
  * throw. */
 typedef void ty_done_fn(struct ty_fiber *fiber, lua_State *co, int status, int count, void *arg);
 
+/* For waits with nothing to cancel, and nothing to return. */
+void ty_cancel_nothing(struct ty_wait *wait);
+int ty_push_nothing(lua_State *L, void *arg);
+
 /* What a fiber waits for. First member of a binding's request struct. */
 struct ty_wait {
     struct ty_fiber *fiber; /* NULL once nobody waits any more */

@@ -18,17 +18,6 @@ static struct ty_fiber *check_running(lua_State *L)
     return fiber;
 }
 
-static void cancel_nothing(struct ty_wait *wait)
-{
-    (void)wait;
-}
-
-static int push_nothing(lua_State *L, void *arg)
-{
-    (void)L, (void)arg;
-    return 0;
-}
-
 /* sleep(seconds) */
 static int l_sleep(lua_State *L)
 {
@@ -39,7 +28,7 @@ static int l_sleep(lua_State *L)
 
     struct ty_fiber *fiber = ty_fiber_running(L);
     fiber->nap.what = "sleep";
-    return ty_park(L, &fiber->nap, cancel_nothing, seconds);
+    return ty_park(L, &fiber->nap, ty_cancel_nothing, seconds);
 }
 
 /* ---- children: a handle is a table { fiber, done, ok, error, n, ... results } */
@@ -99,7 +88,7 @@ static void on_child_done(struct ty_fiber *fiber, lua_State *co, int status, int
     luaL_unref(child->set->L, LUA_REGISTRYINDEX, child->handle_ref);
     free(child);
     if (parent && parent->wait == &parent->children_wait)
-        ty_wake(&parent->children_wait, push_nothing, NULL);
+        ty_wake(&parent->children_wait, ty_push_nothing, NULL);
 }
 
 /* spawn(handle, fn, ...): starts a child of the running fiber */
@@ -131,7 +120,7 @@ static int l_await(lua_State *L)
 
     struct ty_fiber *fiber = ty_fiber_running(L);
     fiber->children_wait.what = "child fibers";
-    return ty_park(L, &fiber->children_wait, cancel_nothing, -1);
+    return ty_park(L, &fiber->children_wait, ty_cancel_nothing, -1);
 }
 
 /* cancel(handle): asks a child to end */

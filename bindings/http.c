@@ -11,6 +11,13 @@
 
 enum { POOL_MAX = 256 };
 
+const struct ty_responder ty_server_responder = {
+    .respond = ty_request_respond,
+    .begin = ty_request_begin,
+    .write = ty_request_write,
+    .end = ty_request_end,
+};
+
 static struct ty_generation *generation_of(lua_State *L)
 {
     return ty_vm_of(L)->generation;
@@ -28,7 +35,8 @@ static struct ty_call *call_new(struct ty_generation *gen, struct ty_request *re
     } else {
         call = ty_zalloc(sizeof(*call));
     }
-    *call = (struct ty_call){.req = req, .gen = gen, .table_ref = LUA_NOREF};
+    *call = (struct ty_call){.req = req, .gen = gen, .table_ref = LUA_NOREF,
+                             .to = req->conn ? &ty_server_responder : &ty_simulated_responder};
     req->data = call;
     return call;
 }
@@ -157,7 +165,7 @@ static bool answer_error(struct ty_call *call, lua_State *co)
     set_error_kind(L, call->req);
     if (call->req->aborted) {
         lua_pop(L, 1);
-        ty_answer_builtin_error(call->req); /* nobody hears it */
+        ty_answer_builtin_error(call); /* nobody hears it */
         return true;
     }
     if (!is_expected(L))
@@ -177,9 +185,9 @@ static bool answer_error(struct ty_call *call, lua_State *co)
     }
     lua_pop(L, 1);
     if (call->streaming)
-        ty_request_end(call->req, true); /* too late for another answer */
+        call->to->end(call->req, true); /* too late for another answer */
     else
-        ty_answer_builtin_error(call->req);
+        ty_answer_builtin_error(call);
     return true;
 }
 
@@ -232,16 +240,10 @@ static void on_abort(struct ty_request *req)
         ty_fiber_cancel(call->fiber, "the client is gone");
 }
 
-static int push_nothing(lua_State *L, void *arg)
-{
-    (void)L, (void)arg;
-    return 0;
-}
-
 static void on_drain(struct ty_request *req)
 {
     struct ty_call *call = req->data;
-    ty_wake(&call->drain, push_nothing, NULL);
+    ty_wake(&call->drain, ty_push_nothing, NULL);
 }
 
 /* start(call): runs the handler in a fiber. Protected, because building the request allocates. */
@@ -290,7 +292,7 @@ void ty_generation_handle(struct ty_request *req)
     /* Out of memory before the handler could start. */
     report(call, NULL);
     lua_pop(L, 1);
-    ty_answer_builtin_error(req);
+    ty_answer_builtin_error(call);
     ty_call_free(call);
 }
 
@@ -396,11 +398,6 @@ static int l_on_error(lua_State *L)
     return set_handler(L, TY_HANDLER_ERROR);
 }
 
-static void cancel_nothing(struct ty_wait *wait)
-{
-    (void)wait;
-}
-
 /* write(chunk): a piece of a streamed body; waits while the client is slow */
 static int l_write(lua_State *L)
 {
@@ -413,10 +410,10 @@ static int l_write(lua_State *L)
     struct ty_call *call = req ? req->data : NULL;
     if (!call || !call->streaming)
         return luaL_error(L, "write: no streamed answer here");
-    int status = ty_request_write(req, chunk);
+    int status = call->to->write(req, chunk);
     if (status == 1) {
         call->drain.what = "slow client";
-        return ty_park(L, &call->drain, cancel_nothing, -1);
+        return ty_park(L, &call->drain, ty_cancel_nothing, -1);
     }
     if (status < 0)
         return ty_push_error(L, TY_ERR_CANCELLED, "CLIENT_GONE", "the client is gone");
@@ -444,7 +441,8 @@ int luaopen_tycho_core_http(lua_State *L)
 {
     static const luaL_Reg functions[] = {
         {"check_header", l_check_header}, {"on_error", l_on_error}, {"route", l_route},
-        {"unmatched", l_unmatched},       {"write", l_write},       {NULL, NULL},
+        {"simulate", ty_simulate},        {"unmatched", l_unmatched}, {"write", l_write},
+        {NULL, NULL},
     };
     struct ty_generation *gen = generation_of(L);
 

@@ -5,10 +5,24 @@
 
 enum { TY_QUERY_KEYS_MAX = 1000, TY_COOKIES_MAX = 50 };
 
+/* Where answers go: to the server, or, in tests, to the fiber that made the request up. The
+ * functions are those of tycho/http.h. */
+struct ty_responder {
+    int (*respond)(struct ty_request *req, int status, const struct ty_header *headers,
+                   size_t header_count, struct ty_slice body);
+    int (*begin)(struct ty_request *req, int status, const struct ty_header *headers,
+                 size_t header_count, int64_t length);
+    int (*write)(struct ty_request *req, struct ty_slice data);
+    void (*end)(struct ty_request *req, bool failed);
+};
+
+extern const struct ty_responder ty_server_responder, ty_simulated_responder;
+
 /* Lives from handle() until the request is finished. */
 struct ty_call {
     struct ty_request *req;
     struct ty_generation *gen;
+    const struct ty_responder *to;
     struct ty_fiber *fiber; /* NULL while none is parked */
     int table_ref;          /* the request as Lua sees it */
     bool streaming;         /* the answer has begun */
@@ -37,7 +51,7 @@ void ty_push_request_metatable(lua_State *L);
 int ty_answer(lua_State *L);
 
 /* The 500 of last resort. */
-void ty_answer_builtin_error(struct ty_request *req);
+void ty_answer_builtin_error(struct ty_call *call);
 
 /* Pushes a table of decoded `application/x-www-form-urlencoded` text. With `all`, each value is
  * a list. Returns false, with nothing pushed, when there are too many names. */
@@ -48,3 +62,6 @@ void ty_call_free(struct ty_call *call);
 
 /* Logs the error on top of `co`, with a traceback of it. */
 void ty_call_log_failure(struct ty_call *call, lua_State *co);
+
+/* simulate(method, target, headers, body) -> status, headers, body: see http_simulate.c */
+int ty_simulate(lua_State *L);

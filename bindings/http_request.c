@@ -67,15 +67,16 @@ static int field_host(lua_State *L, struct ty_request *req)
 
 static int field_scheme(lua_State *L, struct ty_request *req)
 {
-    lua_pushstring(L, ty_request_is_secure(req) ? "https" : "http");
+    lua_pushstring(L, req->conn && ty_request_is_secure(req) ? "https" : "http");
     return 1;
 }
 
 static int field_ip(lua_State *L, struct ty_request *req)
 {
-    char address[INET6_ADDRSTRLEN];
+    char address[INET6_ADDRSTRLEN] = "127.0.0.1";
 
-    ty_request_client(req, address);
+    if (req->conn) /* a simulated request has none */
+        ty_request_client(req, address);
     lua_pushstring(L, address);
     return 1;
 }

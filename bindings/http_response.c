@@ -19,8 +19,9 @@ struct reply {
 static const struct ty_slice TEXT = TY_SLICE("text/plain; charset=utf-8");
 static const struct ty_slice JSON = TY_SLICE("application/json");
 
-void ty_answer_builtin_error(struct ty_request *req)
+void ty_answer_builtin_error(struct ty_call *call)
 {
+    struct ty_request *req = call->req;
     static const struct ty_header type = {TY_SLICE("Content-Type"),
                                           TY_SLICE("application/problem+json")};
     struct ty_buf body = {0};
@@ -28,7 +29,7 @@ void ty_answer_builtin_error(struct ty_request *req)
     req->error_kind = "internal";
     ty_buf_addf(&body, "{\"type\":\"about:blank\",\"title\":\"Internal Server Error\",\"status\":500,"
                        "\"request_id\":\"%s\"}", req->id);
-    ty_request_respond(req, 500, &type, 1, (struct ty_slice){body.data, body.len});
+    call->to->respond(req, 500, &type, 1, (struct ty_slice){body.data, body.len});
     ty_buf_close(&body);
 }
 
@@ -98,7 +99,7 @@ static void check_sent(lua_State *L, int result, int status)
 
 static void send(lua_State *L, struct ty_call *call, struct reply *reply, struct ty_slice body)
 {
-    check_sent(L, ty_request_respond(call->req, reply->status, reply->headers, reply->count, body),
+    check_sent(L, call->to->respond(call->req, reply->status, reply->headers, reply->count, body),
                reply->status);
 }
 
@@ -123,7 +124,7 @@ static void on_pumped(struct ty_fiber *fiber, lua_State *co, int status, int cou
     call->fiber = NULL;
     if (status)
         ty_call_log_failure(call, co);
-    ty_request_end(call->req, status != 0);
+    call->to->end(call->req, status != 0);
     ty_call_free(call);
 }
 
@@ -133,7 +134,7 @@ static void send_pieces(lua_State *L, struct ty_call *call, struct reply *reply,
     const struct ty_route_notes *notes = req->match.route ? req->match.route->data : NULL;
 
     default_type(reply, TEXT);
-    check_sent(L, ty_request_begin(req, reply->status, reply->headers, reply->count, -1),
+    check_sent(L, call->to->begin(req, reply->status, reply->headers, reply->count, -1),
                reply->status);
     call->streaming = true;
     lua_rawgeti(L, LUA_REGISTRYINDEX, call->gen->pump_ref);

@@ -74,11 +74,6 @@ local function copy(from, names)
   return to
 end
 
-local function location(level)
-  local info = real.getinfo(level + 1, "Sl")
-  return info and ("%s:%d: "):format(info.short_src, info.currentline) or ""
-end
-
 local function text_only_load(chunk, name, _, chunk_env)
   local mode = grants.bytecode and "bt" or "t"
   return real.load(chunk, name, mode, chunk_env or env)
@@ -367,5 +362,5 @@ table.insert(package.loaders, function(name)
   end
 end)
 
-loader.location = location
+package.loaded["tycho._private.loader"] = loader
 return loader

@@ -1,0 +1,81 @@
+--- For specs: requests to the application without a socket.
+---
+--- `tycho test` runs busted inside the runtime, so specs call waiting functions as handlers do.
+--- A request made here goes through the router, middleware, authentication, validation and the
+--- error answers of the real application; only the HTTP parser is left out.
+
+local core = require "tycho.core.http"
+local json = require "tycho.json"
+local loader = require "tycho._private.loader"
+local options = require "tycho.options"
+
+local test = {}
+
+local loaded = false
+
+---Loads the application (app/ and tasks/), once; `test.request` does it by itself.
+---
+---```lua
+---test.load()
+---```
+function test.load()
+  if loaded then
+    return
+  end
+  local faults = loader.load_all()
+  if faults then
+    error(faults, 2)
+  end
+  loaded = true
+end
+
+---@class tycho.test.Options
+---@field headers? table<string, string>
+---@field json? any sent as a JSON body
+---@field body? string sent as it is
+---@field token? string sent as `Authorization: Bearer ...`
+
+local KNOWN = options.set { "headers", "json", "body", "token" }
+
+---@class tycho.test.Response
+---@field status integer
+---@field headers table<string, string> names in lower case
+---@field body string
+---@field json any the decoded body where it is JSON
+
+---Sends one request through the application.
+---
+---```lua
+---local res = test.request("POST", "/api/orders", { json = { product = "tea" } })
+---assert.equal(201, res.status)
+---```
+---@async
+---@param method string
+---@param target string path and query
+---@param opts? tycho.test.Options
+---@return tycho.test.Response
+function test.request(method, target, opts)
+  opts = options.check(opts, KNOWN)
+  test.load()
+
+  local headers, body = {}, opts.body
+  for name, value in pairs(opts.headers or {}) do
+    headers[name] = value
+  end
+  if opts.json ~= nil then
+    body = json.encode(opts.json)
+    headers["content-type"] = headers["content-type"] or "application/json"
+  end
+  if opts.token then
+    headers.authorization = "Bearer " .. opts.token
+  end
+
+  local status, answer_headers, text = core.simulate(method, target, headers, body)
+  local response = { status = status, headers = answer_headers, body = text }
+  if (answer_headers["content-type"] or ""):find("json", 1, true) then
+    response.json = json.decode(text)
+  end
+  return response
+end
+
+return test
