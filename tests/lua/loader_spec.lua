@@ -1,0 +1,75 @@
+-- What application code can and cannot reach.
+local loader = require "tycho._private.loader"
+
+local env = loader.environment()
+
+local function run(text)
+  local chunk = assert(load(text, "@app/test.lua", "t", env))
+  return chunk()
+end
+
+describe("application code", function()
+  for _, name in ipairs { "debug", "ffi", "io", "jit", "getfenv", "setfenv", "newproxy", "dofile" } do
+    it("has no " .. name, function()
+      assert.error_matches(function() run("return " .. name) end, "is not defined")
+    end)
+  end
+
+  for _, name in ipairs { "execute", "getenv", "exit", "remove", "rename", "tmpname" } do
+    it("has no os." .. name, function()
+      assert.is_nil(run("return os." .. name))
+    end)
+  end
+
+  for _, name in ipairs { "ffi", "debug", "io", "jit", "tycho.process", "tycho.fs" } do
+    it("may not require " .. name, function()
+      assert.error_matches(function() run(("require %q"):format(name)) end, "not for applications")
+    end)
+  end
+
+  for _, name in ipairs { "tycho.core.vm", "tycho._private.loader" } do
+    it("may not require " .. name, function()
+      assert.error_matches(function() run(("require %q"):format(name)) end, "is private")
+    end)
+  end
+
+  it("may not write a global variable", function()
+    assert.error_matches(function() run("counter = 1") end,
+      "test.lua:1: global variable 'counter' may not be written")
+  end)
+
+  it("may not read a global variable that nobody defined", function()
+    assert.error_matches(function() run("return conter") end,
+      "test.lua:1: global variable 'conter' is not defined")
+  end)
+
+  it("cannot load bytecode", function()
+    local bytecode = string.dump(function() return 1 end)
+    local chunk, err = env.load(bytecode)
+
+    assert.is_nil(chunk)
+    assert.matches("bytecode", err)
+  end)
+
+  it("loads text in its own environment", function()
+    assert.error_matches(function() run('return load("return io")()') end, "is not defined")
+  end)
+
+  it("cannot reach the metatable of strings", function()
+    assert.is_nil(run('return getmetatable("")'))
+  end)
+
+  it("cannot change the library's tables through its own", function()
+    run("string.upper = nil")
+
+    assert.equal("A", ("a"):upper())
+  end)
+
+  it("gets cjson", function()
+    assert.equal("[1]", run('return require("cjson").encode({ 1 })'))
+  end)
+
+  it("learns which file a missing module would be", function()
+    assert.error_matches(function() run('require "app.nothing"') end, "app/nothing.lua")
+  end)
+end)
