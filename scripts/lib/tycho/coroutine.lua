@@ -1,0 +1,63 @@
+--- Lets fibers wait inside coroutines. Loaded once, before any application code.
+---
+--- A generator or iterator may call a function that waits. The wait has to reach the loop
+--- through every coroutine in between, and the result has to come back the same way. Meanwhile
+--- nobody else may resume the coroutine: another fiber would hand it a wrong result.
+
+local PARK = require("tycho.core.fiber").PARK
+local resume, yield, create = coroutine.resume, coroutine.yield, coroutine.create
+
+local waiting = setmetatable({}, { __mode = "k" })
+
+local function forward(co, ok, first, ...)
+  if ok and first == PARK then
+    waiting[co] = true
+    return forward(co, resume(co, yield(PARK)))
+  end
+  return ok, first, ...
+end
+
+local function wake(co, ok, ...)
+  waiting[co] = nil
+  return ok, ...
+end
+
+---As Lua's own; functions that wait may be called inside `co`.
+---
+---```lua
+---local ok, row = coroutine.resume(rows)
+---```
+---@async
+---@param co thread
+---@param ... any
+---@return boolean ok
+---@return any ...
+function coroutine.resume(co, ...)
+  if waiting[co] then
+    return false, "cannot resume a coroutine that waits in another fiber"
+  end
+  return wake(co, forward(co, resume(co, ...)))
+end
+
+local function raise(ok, first, ...)
+  if not ok then
+    error(first, 0)
+  end
+  return first, ...
+end
+
+---As Lua's own; functions that wait may be called inside `fn`.
+---
+---```lua
+---for row in coroutine.wrap(function() coroutine.yield(db.one("select 1")) end) do ... end
+---```
+---@param fn function
+---@return function next
+function coroutine.wrap(fn)
+  local co = create(fn)
+  return function(...)
+    return raise(coroutine.resume(co, ...))
+  end
+end
+
+return coroutine
