@@ -5,7 +5,7 @@
  * the same parser. A star stands for a name that the user chooses.
  *
  * Limits: "low..high" for numbers, durations and sizes; "a|b|c" for choices, also of the items
- * of a list; "" for none. Flags: LIVE (a reload brings it into force) or RESTART;
+ * of a list; "token" for text of letters, digits, - and _; "" for none. Flags: LIVE (a reload brings it into force) or RESTART;
  * SECRET values never print.
  */
 #pragma once
@@ -92,7 +92,7 @@ enum { TY_CONFIG_LIVE = 1, TY_CONFIG_RESTART = 2, TY_CONFIG_SECRET = 4 };
       "Proxies whose X-Forwarded-For is believed: addresses or networks such as 10.0.0.0/8.")      \
     X("http.server_name",             TEXT,     "",         "",               LIVE,                \
       "Value of the Server field in answers; empty: none.")                                        \
-    X("http.generation_header",       TEXT,     "Tycho-Generation", "",       LIVE,                \
+    X("http.generation_header",       TEXT,     "Tycho-Generation", "token",  LIVE,                \
       "Field of answers that names the generation of scripts that made it; empty: none.")          \
     X("http.trace_header",            BOOLEAN,  "true",     "",               LIVE,                \
       "Whether answers carry traceparent.")                                                        \
@@ -118,7 +118,7 @@ enum { TY_CONFIG_LIVE = 1, TY_CONFIG_RESTART = 2, TY_CONFIG_SECRET = 4 };
     X("scripts.path",                 TEXT,     "scripts",  "",               RESTART,             \
       "Folder of the application: app/ and tasks/ in it.")                                         \
     X("scripts.grants",               LIST,     "",         "ffi|os.execute|io|debug|bytecode",    \
-      RESTART,                                                                                     \
+      LIVE,                                                                                        \
       "What application code may use besides the safe part of Lua.")                               \
                                                                                                    \
     X("reload.drain_timeout",         DURATION, "30s",      "0s..1d",         LIVE,                \
@@ -143,9 +143,9 @@ enum { TY_CONFIG_LIVE = 1, TY_CONFIG_RESTART = 2, TY_CONFIG_SECRET = 4 };
     X("log.levels.*",                 CHOICE,   NULL,       "debug|info|warn|error|off", LIVE,     \
       "Least level of one module.")                                                                \
                                                                                                    \
-    X("lua.memory_max",               SIZE,     "256MiB",   "8MiB..64GiB",    RESTART,             \
+    X("lua.memory_max",               SIZE,     "256MiB",   "8MiB..64GiB",    LIVE,                \
       "Memory of one Lua state.")                                                                  \
-    X("lua.fibers_max",               INTEGER,  "10000",    "16..1000000",    RESTART,             \
+    X("lua.fibers_max",               INTEGER,  "10000",    "16..1000000",    LIVE,                \
       "Fibers of one Lua state; a request above this gets 503.")                                   \
                                                                                                    \
     X("databases.*.url",              DATABASE, NULL,       "",               RESTART | SECRET,    \

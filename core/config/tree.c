@@ -114,6 +114,14 @@ bool ty_node_is_null(const struct ty_node *node)
            (!*node->text || strcmp(node->text, "~") == 0 || strcmp(node->text, "null") == 0);
 }
 
+void ty_node_empty(struct ty_node *node)
+{
+    free(node->text);
+    node->text = NULL;
+    node->type = TY_NODE_MAP;
+    node->plain = false;
+}
+
 void ty_node_merge(struct ty_node *under, struct ty_node *over)
 {
     for (size_t i = 0; i < over->count; i++) {

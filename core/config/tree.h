@@ -43,6 +43,9 @@ struct ty_node *ty_node_wrap(const char *path, const struct ty_node *node);
 /* A plain scalar that is empty, ~ or null. */
 bool ty_node_is_null(const struct ty_node *node);
 
+/* Turns a scalar into a map without members. */
+void ty_node_empty(struct ty_node *node);
+
 /* Lays `over` over `under`: maps are merged, everything else is replaced. Frees `over`. */
 void ty_node_merge(struct ty_node *under, struct ty_node *over);
 

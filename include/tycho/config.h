@@ -36,7 +36,7 @@ struct ty_config *ty_config_ref(struct ty_config *config);
 void ty_config_unref(struct ty_config *config);
 
 /* Typed reading; an unknown key or another type than the table's is a bug and aborts.
- * Strings live as long as the configuration. Unset optional strings are NULL. */
+ * Strings live as long as the configuration. Optional strings that are unset or empty are NULL. */
 const char *ty_config_str(const struct ty_config *config, const char *key);
 bool ty_config_bool(const struct ty_config *config, const char *key);
 int64_t ty_config_int(const struct ty_config *config, const char *key);
@@ -46,8 +46,9 @@ uint64_t ty_config_bytes(const struct ty_config *config, const char *key);
 size_t ty_config_list(const struct ty_config *config, const char *key,
                       const char *const **items); /* of strings; returns the count */
 
-/* The same below a starred key: section "databases", name "default", key "url".
- * NULL or the default when it is not set. ty_config_names() lists the names, sorted. */
+/* The same below a starred key: section "databases", name "default", key "url"; or section
+ * "log.levels", name "http" and no key (NULL). NULL or the default when it is not set.
+ * ty_config_names() lists the names, sorted. */
 const char *ty_config_named_str(const struct ty_config *config, const char *section,
                                 const char *name, const char *key);
 int64_t ty_config_named_int(const struct ty_config *config, const char *section, const char *name,
@@ -56,6 +57,8 @@ uint64_t ty_config_named_ms(const struct ty_config *config, const char *section,
                             const char *key);
 uint64_t ty_config_named_bytes(const struct ty_config *config, const char *section, const char *name,
                                const char *key);
+uint64_t ty_config_named_bytes(const struct ty_config *config, const char *section,
+                               const char *name, const char *key);
 size_t ty_config_names(const struct ty_config *config, const char *section,
                        const char *const **names);
 
@@ -75,6 +78,9 @@ bool ty_config_explain(const struct ty_config *config, const char *key, bool jso
 
 /* The commented default file, generated from the table; conf/tycho.yaml must equal it. */
 void ty_config_default_yaml(struct ty_buf *out);
+
+/* The same table for docs/configuration.md: Markdown, a table for each section. */
+void ty_config_reference(struct ty_buf *out);
 
 /* Keys that differ between two configurations and need a restart, comma-separated, into `out`. */
 void ty_config_restart_keys(const struct ty_config *old, const struct ty_config *now,
