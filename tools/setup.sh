@@ -12,7 +12,8 @@ build="gcc libc6-dev cmake ninja-build pkg-config dpkg-dev libuv1-dev libssl-dev
     libyaml-dev libcrypt-dev zlib1g-dev lua-cjson-dev libllhttp-dev libyyjson-dev"
 test="$build libcmocka-dev lua-busted"
 lint="$test clang-format clang-tidy lua-check git"
-bench="$build nginx-light libnginx-mod-http-lua lua-resty-core lua-cjson wrk curl"
+bench="$build nginx-light libnginx-mod-http-lua lua-resty-core lua-cjson wrk curl python3-fastapi
+    python3-uvicorn python3-uvloop python3-httptools"
 
 say() { echo "tycho: $*"; }
 die() { say "$*" >&2; exit 1; }

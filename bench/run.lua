@@ -1,0 +1,243 @@
+-- make bench: Tycho beside its peers, in one run, as ratios.
+--
+-- Every server runs on core 0 and wrk on core 1. For each endpoint and round every contender is
+-- loaded once, in an order that rotates and reverses, so that drift cancels. What is printed are
+-- medians of the per-round ratios; CPU is what the server's processes used, from /proc.
+--
+--   tycho run bench/run.lua [--rounds 5] [--seconds 2] [--connections 64] [--only a,b] [PROGRAM]
+
+local HERE = arg[0]:match("^(.*)/") or "."
+local RUN = os.tmpname()
+
+local options = { rounds = 5, seconds = 2, connections = 64, program = "build/tycho" }
+do
+  local i = 1
+  while arg[i] do
+    local name = arg[i]:match("^%-%-(%w+)$")
+    if name then
+      options[name] = tonumber(arg[i + 1]) or arg[i + 1]
+      i = i + 2
+    else
+      options.program = arg[i]
+      i = i + 1
+    end
+  end
+end
+
+local BASE = 18480
+local ENDPOINTS = {
+  { name = "plaintext", path = "/plaintext", floor = { nginx = 0.95, bare = 1.2 } },
+  { name = "pipelined", path = "/plaintext", script = "pipeline.lua" },
+  { name = "json", path = "/json", floor = { nginx = 0.92 } },
+  { name = "user", path = "/user/123?q=abc", floor = { nginx = 0.85 } },
+  { name = "echo", path = "/echo", script = "echo.lua", floor = { nginx = 0.65 } },
+}
+
+local function read(path)
+  local file = io.open(path, "rb")
+  if not file then
+    return nil
+  end
+  local text = file:read("*a")
+  file:close()
+  return text
+end
+
+local function write(path, text)
+  local file = assert(io.open(path, "wb"))
+  file:write(text)
+  file:close()
+end
+
+local function capture(command)
+  local pipe = assert(io.popen(command))
+  local text = pipe:read("*a")
+  pipe:close()
+  return text
+end
+
+local function start(name, command)
+  local log = RUN .. "/" .. name .. ".log"
+  return tonumber(capture(("taskset -c 0 %s >%s 2>&1 & echo $!"):format(command, log)))
+end
+
+-- A document of exactly 1,024 bytes: nested objects, numbers, strings, arrays.
+local function document()
+  local items = {}
+  for i = 0, 11 do
+    items[#items + 1] = ('{"sku":"SKU-%04d","qty":%d,"price":%s,"gift":%s}')
+      :format(i, i + 1, 9.5 + i, tostring(i % 2 == 0))
+  end
+  local head = '{"order":918273,"customer":{"name":"Ada Example","tags":["a","b","c"]},"items":['
+    .. table.concat(items, ",") .. '],"note":null,"pad":"'
+  return head .. ("x"):rep(1024 - #head - 2) .. '"}'
+end
+
+-- CPU time in microseconds of a process and its children.
+local function cpu(pid)
+  local sum, todo = 0, { pid }
+  while #todo > 0 do
+    local p = table.remove(todo)
+    for child in (read(("/proc/%d/task/%d/children"):format(p, p)) or ""):gmatch("%d+") do
+      todo[#todo + 1] = tonumber(child)
+    end
+    local threads = capture(("cat /proc/%d/task/*/schedstat 2>/dev/null"):format(p))
+    for nanoseconds in threads:gmatch("(%d+) %d+ %d+") do
+      sum = sum + tonumber(nanoseconds) / 1000
+    end
+  end
+  return sum
+end
+
+local function median(list)
+  table.sort(list)
+  local n = #list
+  return n % 2 == 1 and list[(n + 1) / 2] or (list[n / 2] + list[n / 2 + 1]) / 2
+end
+
+local function load_once(contender, endpoint)
+  local script = endpoint.script and ("-s %s/peers/%s"):format(HERE, endpoint.script) or ""
+  local before = cpu(contender.pid)
+  local text = capture(("BODY=%s/body.json taskset -c 1 wrk -t1 -c%d -d%ds %s %s%s 2>&1"):format(
+    RUN, options.connections, options.seconds, script, contender.url, endpoint.path))
+  local used = cpu(contender.pid) - before
+  local requests = tonumber(text:match("(%d+) requests in"))
+  local rps = tonumber(text:match("Requests/sec:%s+([%d.]+)"))
+  if not rps or text:find("Socket errors") or text:find("Non%-2xx") then
+    error(("%s failed at %s:\n%s"):format(contender.name, endpoint.path, text), 0)
+  end
+  return { rps = rps, us = used / requests }
+end
+
+-- One real answer, checked: a server that answers wrongly fast must not be ranked.
+local function check_answers(contender)
+  local function get(path, extra)
+    return capture(("curl -s -m 5 -D - %s '%s%s'"):format(extra or "", contender.url, path))
+  end
+  local expected = {
+    { "/plaintext", "Hello, World!" }, { "/json", '"Hello, World!"' },
+  }
+  if not contender.bare then
+    expected[3] = { "/user/123?q=abc", '"abc"' }
+    expected[4] = { "/echo", '"SKU%-0011"', ("-H 'Content-Type: application/json' -d @%s/body.json"):format(RUN) }
+  end
+  for _, e in ipairs(expected) do
+    local text = get(e[1], e[3])
+    if not (text:find("^HTTP/1.1 200") and text:find(e[2])) then
+      error(("%s answers %s wrongly:\n%s"):format(contender.name, e[1], text), 0)
+    end
+  end
+end
+
+local function wait_for(contender)
+  for _ = 1, 100 do
+    if capture(("curl -s -m 1 -o /dev/null -w '%%{http_code}' %s/plaintext"):format(contender.url)) == "200" then
+      return
+    end
+    os.execute("sleep 0.1")
+  end
+  error(contender.name .. " does not answer:\n" .. (read(RUN .. "/" .. contender.name .. ".log") or ""), 0)
+end
+
+local contenders = {}
+
+local function add(name, port, command, bare)
+  local contender = { name = name, url = "http://127.0.0.1:" .. port, bare = bare }
+  contender.pid = start(name, command)
+  contenders[#contenders + 1] = contender
+  wait_for(contender)
+  if not bare then
+    check_answers(contender)
+  end
+end
+
+local function available(command)
+  return os.execute("command -v " .. command .. " >/dev/null 2>&1") == 0
+end
+
+local function start_all()
+  os.remove(RUN)
+  os.execute(("mkdir -p %s && chmod 755 %s"):format(RUN, RUN))
+  write(RUN .. "/body.json", document())
+  add("tycho", BASE, ("%s serve --config %s/app/conf/tycho.yaml --set scripts.path=%s/app/scripts "
+    .. "--set http.port=%d --set host.socket=%s/control.sock"):format(options.program, HERE, HERE, BASE, RUN))
+  if available("nginx") then
+    local conf = read(HERE .. "/peers/nginx.conf.in"):gsub("@(%w+)@", {
+      RUN = RUN, PORT = BASE + 1, HERE = capture("cd " .. HERE .. "/peers && pwd"):gsub("\n", ""),
+    })
+    write(RUN .. "/nginx.conf", conf)
+    add("nginx", BASE + 1, ("nginx -p %s -e %s/nginx-error.log -c %s/nginx.conf -g 'daemon off;'")
+      :format(RUN, RUN, RUN))
+  end
+  local bare = options.program:match("^(.*)/[^/]*$") .. "/bench_bare"
+  if read(bare) then
+    add("bare", BASE + 2, bare .. " " .. BASE + 2, true)
+  end
+  if os.execute("/usr/bin/python3 -c 'import fastapi, uvicorn, uvloop, httptools' 2>/dev/null") == 0 then
+    add("fastapi", BASE + 3, ("env PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m uvicorn --app-dir %s/peers "
+      .. "fastapi_app:app --host 127.0.0.1 --port %d --loop uvloop --http httptools --no-access-log "
+      .. "--log-level warning"):format(HERE, BASE + 3))
+  end
+end
+
+local function stop_all()
+  for _, contender in ipairs(contenders) do
+    os.execute(("kill %d 2>/dev/null"):format(contender.pid))
+  end
+  os.execute("rm -rf " .. RUN)
+end
+
+local function order(round)
+  local list, n = {}, #contenders
+  for i = 1, n do
+    list[i] = contenders[(i + round - 2) % n + 1]
+  end
+  if round % 2 == 0 then
+    for i = 1, math.floor(n / 2) do
+      list[i], list[n + 1 - i] = list[n + 1 - i], list[i]
+    end
+  end
+  return list
+end
+
+local function compare(endpoint)
+  local results = {}
+  for round = 1, options.rounds do
+    for _, contender in ipairs(order(round)) do
+      if not contender.bare or endpoint.path == "/plaintext" then
+        local list = results[contender.name] or {}
+        results[contender.name] = list
+        list[round] = load_once(contender, endpoint)
+      end
+    end
+  end
+  for _, contender in ipairs(contenders) do
+    local list = results[contender.name]
+    if list then
+      local rps, us, rps_ratio, us_ratio = {}, {}, {}, {}
+      for round, result in ipairs(list) do
+        rps[round], us[round] = result.rps, result.us
+        rps_ratio[round] = results.tycho[round].rps / result.rps
+        us_ratio[round] = results.tycho[round].us / result.us
+      end
+      local limit = endpoint.floor and endpoint.floor[contender.name]
+      print(("%-10s %-8s %10.0f rps %8.2f us/req   tycho: rps x%-6.2f cpu x%.2f%s"):format(
+        endpoint.name, contender.name, median(rps), median(us), median(rps_ratio), median(us_ratio),
+        limit and (" (wanted: at most %.2f)"):format(limit) or ""))
+    end
+  end
+end
+
+local ok, err = pcall(function()
+  start_all()
+  for _, endpoint in ipairs(ENDPOINTS) do
+    if not options.only or (","  .. options.only .. ","):find("," .. endpoint.name .. ",", 1, true) then
+      compare(endpoint)
+    end
+  end
+end)
+stop_all()
+if not ok then
+  io.stderr:write("bench: ", tostring(err), "\n")
+  return 1
+end
