@@ -75,6 +75,13 @@ static int keep_function(lua_State *L, lua_CFunction function)
     return luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
+static void push_module(lua_State *L, const char *name)
+{
+    lua_getglobal(L, "require");
+    lua_pushstring(L, name);
+    lua_call(L, 1, 1);
+}
+
 /* prepare(gen): what the hot path wants at hand. */
 static int prepare(lua_State *L)
 {
@@ -89,13 +96,12 @@ static int prepare(lua_State *L)
     lua_setfield(L, -2, "__name");
     gen->responses_ref = luaL_ref(L, LUA_REGISTRYINDEX);
 
-    lua_getglobal(L, "require");
-    lua_pushliteral(L, "tycho._private.pump");
-    lua_call(L, 1, 1);
+    push_module(L, "tycho._private.pump");
     gen->pump_ref = luaL_ref(L, LUA_REGISTRYINDEX);
-    lua_getglobal(L, "require");
-    lua_pushliteral(L, "tycho.app"); /* sets the handlers of unmatched requests and errors */
-    lua_call(L, 1, 0);
+    push_module(L, "tycho._private.devpage");
+    lua_getfield(L, -1, "fault");
+    gen->fault_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    push_module(L, "tycho.app"); /* sets the handlers of unmatched requests and errors */
     return 0;
 }
 

@@ -11,7 +11,7 @@ struct ty_generation {
     int handlers[4];   /* references, see enum below; LUA_NOREF until set */
     int requests_ref;  /* metatable of requests */
     int responses_ref; /* metatable of responses */
-    int start_ref, answer_ref, pump_ref;
+    int start_ref, answer_ref, pump_ref, fault_ref;
     uint32_t request_timeout_ms;
     struct ty_call *pool;
     size_t pooled;

@@ -262,6 +262,8 @@ int ty_call_start(lua_State *L)
             options.timeout_ms = route->timeout_ms;
     }
     int handler = route ? route->ref : call->gen->handlers[TY_HANDLER_UNMATCHED];
+    if (ty_engine_fault())
+        handler = call->gen->fault_ref; /* development: the files on disk do not run */
     lua_rawgeti(L, LUA_REGISTRYINDEX, handler);
     ty_push_request(L, call);
     if (!route && req->match.allow) {

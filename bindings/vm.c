@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine.h"
 #include "modules.h"
 #include "tycho/clock.h"
 #include "tycho/embedded.h"
@@ -230,6 +231,13 @@ static int l_grants(lua_State *L)
     return 1;
 }
 
+/* fault() -> why the files on disk do not run, or nil (development) */
+static int l_fault(lua_State *L)
+{
+    lua_pushstring(L, ty_engine_fault());
+    return 1;
+}
+
 /* memory() -> bytes allocated by this state */
 static int l_memory(lua_State *L)
 {
@@ -240,8 +248,8 @@ static int l_memory(lua_State *L)
 int luaopen_tycho_core_vm(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"about", l_about},   {"embedded", l_embedded}, {"file", l_file}, {"files", l_files},
-        {"grants", l_grants}, {"memory", l_memory},     {NULL, NULL},
+        {"about", l_about}, {"embedded", l_embedded}, {"fault", l_fault},   {"file", l_file},
+        {"files", l_files}, {"grants", l_grants},     {"memory", l_memory}, {NULL, NULL},
     };
 
     lua_newtable(L);
