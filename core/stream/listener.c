@@ -153,7 +153,8 @@ int ty_listener_wait(struct ty_listener *listener, ty_listener_cb *cb, void *arg
 void ty_listener_stop_wait(struct ty_listener *listener)
 {
     listener->cb = NULL;
-    uv_poll_stop(&listener->poll);
+    if (!uv_is_closing((uv_handle_t *)&listener->poll))
+        uv_poll_stop(&listener->poll);
 }
 
 static void on_closed(uv_handle_t *handle)

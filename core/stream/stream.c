@@ -385,7 +385,7 @@ int ty_stream_read(struct ty_stream *s, const struct ty_stream_want *want, ty_st
 void ty_stream_stop_read(struct ty_stream *s)
 {
     s->reader = (struct op){0};
-    if (s->has_io)
+    if (s->has_io && !uv_is_closing(&s->io.handle))
         uv_read_stop(&s->io.stream);
 }
 
