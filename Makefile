@@ -1,0 +1,46 @@
+# The whole interface to this repository; everything else is CMake.
+PRESET ?= release
+
+NINJA = build/$(PRESET)/build.ninja
+
+build: $(NINJA)   ## compile; the program is build/tycho (PRESET=dev: build/dev/tycho)
+	@cmake --build --preset $(PRESET) --target tycho
+
+run: build        ## install what is missing, build, serve scripts/
+	@build/tycho serve
+
+test: setup-test $(NINJA)  ## install what is missing, build, run every test
+	@cmake --build --preset $(PRESET) --target tests
+	@ctest --preset $(PRESET) -j2
+
+lint: setup-lint  ## what CI refuses
+	@tools/lint.sh
+
+format: setup-lint  ## rewrite C files in the house style
+	@clang-format -i $$(git ls-files -co --exclude-standard '*.c' '*.h')
+
+docs: setup-build ## write docs/api from the annotations of the standard library
+	@$$(tools/luajit.sh prefix)/bin/luajit tools/docgen.lua
+
+bench: setup-bench  ## ratios against nginx with Lua, from one run
+	@$(MAKE) --no-print-directory build PRESET=release
+	@bench/run
+
+setup: setup-build setup-test  ## install what build and test need
+
+setup-%:
+	@tools/setup.sh $*
+
+# Ninja looks after the rest: it runs CMake again by itself when a file or a folder changes.
+$(NINJA): CMakePresets.json | setup-build
+	@mkdir -p build
+	@cmake --preset $(PRESET) >build/$(PRESET).log || { cat build/$(PRESET).log; exit 1; }
+	@touch $@
+
+clean:            ## remove build/
+	@rm -rf build
+
+help:             ## this list
+	@sed -nE 's/^([a-z]+):[^#]*## */  make \1\t/p' Makefile
+
+.PHONY: build run test lint format docs bench setup clean help

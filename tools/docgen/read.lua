@@ -1,0 +1,107 @@
+-- Reads the annotations of one module, for tools/docgen.lua.
+
+local read = {}
+
+-- A type may hold spaces: inside brackets, and after `:` `,` `|`.
+local function take_type(text)
+  local depth, at = 0, 1
+  while at <= #text do
+    local char = text:sub(at, at)
+    if char:match("[%(%[{<]") then
+      depth = depth + 1
+    elseif char:match("[%)%]}>]") then
+      depth = depth - 1
+    elseif char == " " and depth == 0 and not text:sub(1, at - 1):match("[:,|]$") then
+      break
+    end
+    at = at + 1
+  end
+  return text:sub(1, at - 1), (text:sub(at + 1):gsub("^%s+", ""))
+end
+
+local tags = {}
+
+function tags.param(doc, rest)
+  local name, more = rest:match("^(%S+)%s*(.*)$")
+  local kind, text = take_type(more or "")
+  doc.params[#doc.params + 1] = { name = name, kind = kind, text = text }
+end
+
+tags.field = tags.param
+tags["return"] = function(doc, rest)
+  local kind, text = take_type(rest)
+  doc.returns[#doc.returns + 1] = { kind = kind, text = text }
+end
+
+function tags.class(doc, rest)
+  doc.class, doc.class_text = rest:match("^([%w_.]+)[^%s]*%s*(.*)$")
+end
+
+function tags.async(doc)
+  doc.async = true
+end
+
+function tags.private(doc)
+  doc.private = true
+end
+tags.package = tags.private
+
+local function read_doc(block)
+  local doc = { text = {}, params = {}, returns = {} }
+  for _, line in ipairs(block) do
+    local tag, rest = line:match("^@(%l+)%s*(.*)$")
+    if not tag then
+      doc.text[#doc.text + 1] = line
+    elseif tags[tag] then
+      tags[tag](doc, rest)
+    end
+  end
+  doc.text = table.concat(doc.text, "\n")
+  return doc
+end
+
+local function head_of(line)
+  local name, args = line:match("^function ([%w_.:]+)%((.*)%)")
+  if not name then
+    name, args = line:match("^([%w_]+%.[%w_]+) = function%((.*)%)")
+  end
+  return name, args or "", not name and line:match("^([%w_]+%.[%w_]+) = ") or nil
+end
+
+-- What a block of comments, perhaps empty, says about the line after it; nil if nothing public.
+local function read_entry(block, line, number)
+  local name, args, alias = head_of(line)
+  if not name and #block == 0 then
+    return nil
+  end
+  local doc = read_doc(block)
+  doc.name, doc.args, doc.alias, doc.line = name or alias, args, alias, number
+  local public = doc.class or doc.name and not doc.private and not doc.name:match("[.:]_")
+  return public and doc or nil
+end
+
+-- The module's own text, its classes and its functions, in the order of the source.
+function read.module(path)
+  local module = { entries = {}, name = path:match("([%w_]+)%.lua$"), path = path }
+  local block, number, open = {}, 0, nil
+  for line in io.lines(path) do
+    number = number + 1
+    local comment = line:match("^%-%-%-(.*)$")
+    if comment then
+      block[#block + 1] = comment
+    elseif not module.text then
+      module.text = ("\n" .. table.concat(block, "\n")):gsub("\n ", "\n"):sub(2)
+    else
+      local doc = read_entry(block, line, number)
+      module.entries[#module.entries + 1] = doc
+      open = doc or not line:match("^end") and open or nil
+      if open and line:match("^%s+return%s+%S") then
+        open.gives = true
+      end
+    end
+    block = comment and block or {}
+  end
+  return module
+end
+
+return read
