@@ -98,8 +98,8 @@ static void fault_unknown(const struct ty_node *node, const char *path, struct t
         ty_fault(faults, "%s: %s: no such %s; did you mean %s?", node->origin, path, what,
                  ty_buf_cstr(&best));
     else
-        ty_fault(faults, "%s: %s: no such %s; `tycho config default` lists all", node->origin,
-                 path, what);
+        ty_fault(faults, "%s: %s: no such %s; `tycho config default` lists all", node->origin, path,
+                 what);
     ty_buf_close(&best);
 }
 
@@ -181,7 +181,7 @@ static void check_member(struct ty_node *node, const char *above, struct ty_faul
     if (section && node->type != TY_NODE_MAP) {
         ty_fault(faults, "%s: %s: expected a section: its keys on lines of their own, indented",
                  node->origin, path);
-    } else if ((key = ty_key_of(path)) || section) {
+    } else if (!strchr(node->name, '.') && ((key = ty_key_of(path)) || section)) {
         bool named = !strcmp(above, "databases.") || !strcmp(above, "log.levels.");
         if (named && !is_name(node->name))
             ty_fault(faults, "%s: %s: a name has lower-case letters, digits and single _ only",

@@ -5,8 +5,8 @@
  * the same parser. A star stands for a name that the user chooses.
  *
  * Limits: "low..high" for numbers, durations and sizes; "a|b|c" for choices, also of the items
- * of a list; "token" for text of letters, digits, - and _; "" for none. Flags: LIVE (a reload brings it into force) or RESTART;
- * SECRET values never print.
+ * of a list; "token" for text of letters, digits, - and _; "" for none. Flags: LIVE (a reload
+ * brings it into force) or RESTART; SECRET values never print.
  */
 #pragma once
 

@@ -44,8 +44,8 @@ static void add_comment(const char *text, size_t depth, struct ty_buf *out)
 
 static const char *preset_of(const char *path)
 {
-#define X(preset, text)                                                                            \
-    if (ty_path_matches(path, preset))                                                             \
+#define X(preset, text)                \
+    if (ty_path_matches(path, preset)) \
         return text;
     TY_CONFIG_PRESETS(X)
 #undef X
@@ -109,9 +109,10 @@ void ty_config_default_yaml(struct ty_buf *out)
 {
     const char *before = "";
 
-    ty_buf_adds(out, "# Every key of Tycho's configuration with its default: what is left out has "
-                     "the value that is\n# written here. `tycho config explain KEY` says more; "
-                     "the keys marked (restart) wait for a restart,\n# all others for a reload.\n\n");
+    ty_buf_adds(out,
+                "# Every key of Tycho's configuration with its default: what is left out has "
+                "the value that is\n# written here. `tycho config explain KEY` says more; "
+                "the keys marked (restart) wait for a restart,\n# all others for a reload.\n\n");
     for (size_t i = 0; i < ty_key_count; i++) {
         const struct ty_key *key = &ty_keys[i];
         const char *name = strrchr(key->path, '.') ? strrchr(key->path, '.') + 1 : key->path;

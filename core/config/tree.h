@@ -30,7 +30,7 @@ struct ty_node *ty_node_new(enum ty_node_type type, const char *name, const char
                             const char *origin);
 void ty_node_free(struct ty_node *node); /* with all below; NULL is fine */
 
-void ty_node_add(struct ty_node *parent, struct ty_node *child); /* takes the child */
+void ty_node_add(struct ty_node *parent, struct ty_node *child);               /* takes the child */
 struct ty_node *ty_node_child(const struct ty_node *parent, const char *name); /* NULL: none */
 
 /* Follows `path` ("databases.default.url") down; NULL when it ends early. */

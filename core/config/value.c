@@ -31,8 +31,8 @@ struct unit {
 };
 
 /* The largest first, for formatting. */
-static const struct unit durations[] = {{"d", DAY}, {"h", HOUR}, {"m", MINUTE}, {"s", 1000},
-                                        {"ms", 1},  {NULL, 0}};
+static const struct unit durations[] = {{"d", DAY},  {"h", HOUR}, {"m", MINUTE},
+                                        {"s", 1000}, {"ms", 1},   {NULL, 0}};
 static const struct unit sizes[] = {
     {"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"B", 1}, {NULL, 0}};
 static const struct unit plain[] = {{"", 1}, {NULL, 0}};
@@ -86,7 +86,8 @@ static bool parse_number(const char *text, size_t len, const struct unit *units,
     if (errno || *end)
         return false;
     for (; units->name; units++)
-        if (strlen(units->name) == len - count && memcmp(units->name, text + count, len - count) == 0)
+        if (strlen(units->name) == len - count &&
+            memcmp(units->name, text + count, len - count) == 0)
             return !__builtin_mul_overflow(number, units->factor, out);
     return false;
 }

@@ -41,8 +41,8 @@ static bool next(struct reader *reader)
                  parser->problem_offset);
     else
         ty_fault(reader->faults, "%s:%zu: not valid YAML: %s%s%s", reader->path, line,
-                 parser->problem ? parser->problem : "out of memory",
-                 parser->context ? " " : "", parser->context ? parser->context : "");
+                 parser->problem ? parser->problem : "out of memory", parser->context ? " " : "",
+                 parser->context ? parser->context : "");
     return false;
 }
 
@@ -185,8 +185,10 @@ static bool read_document(struct reader *reader, struct ty_node *holder)
     struct ty_node *root = holder->children[0];
     if (ty_node_is_null(root))
         ty_node_empty(root);
-    if (root->type != TY_NODE_MAP)
-        return fail(reader, "expected sections such as `http:`");
+    if (root->type != TY_NODE_MAP) {
+        ty_fault(reader->faults, "%s: expected sections such as `http:`", root->origin);
+        return false;
+    }
     if (!next(reader) || !next(reader))
         return false;
     if (reader->event.type != YAML_STREAM_END_EVENT)

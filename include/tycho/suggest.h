@@ -6,7 +6,7 @@
 enum { TY_SUGGEST_MAX = 128 };
 
 struct ty_suggest {
-    const char *wanted;         /* what was written */
+    const char *wanted;        /* what was written */
     char best[TY_SUGGEST_MAX]; /* the nearest so far; "" if nothing is near enough */
     size_t distance;
 };
