@@ -1,6 +1,7 @@
 #include "config/check.h"
 
 #include <ctype.h>
+#include <stdio.h>
 
 #include "config/value.h"
 #include "tycho/suggest.h"
@@ -165,15 +166,13 @@ static void check_map(struct ty_node *map, const char *above, struct ty_faults *
 static void check_member(struct ty_node *node, const char *above, struct ty_faults *faults)
 {
     char path[PATH_MAX_];
-    size_t above_len = strlen(above), len = strlen(node->name);
     const struct ty_key *key;
 
-    if (above_len + len + 2 > sizeof(path)) {
+    if (strlen(above) + strlen(node->name) + 2 > sizeof(path)) {
         ty_fault(faults, "%s: %.*s...: no such key", node->origin, SHOWN_MAX, node->name);
         return;
     }
-    memcpy(path, above, above_len);
-    memcpy(path + above_len, node->name, len + 1);
+    snprintf(path, sizeof(path), "%s%s", above, node->name);
 
     bool section = ty_path_is_section(path);
     if (section && ty_node_is_null(node))
@@ -198,12 +197,8 @@ static void check_member(struct ty_node *node, const char *above, struct ty_faul
 static void check_map(struct ty_node *map, const char *above, struct ty_faults *faults)
 {
     char prefix[PATH_MAX_ + 1];
-    size_t len = strlen(above);
 
-    memcpy(prefix, above, len);
-    if (len)
-        prefix[len++] = '.';
-    prefix[len] = '\0';
+    snprintf(prefix, sizeof(prefix), "%s%s", above, *above ? "." : "");
     for (size_t i = 0; i < map->count; i++)
         check_member(map->children[i], prefix, faults);
 }

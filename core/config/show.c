@@ -36,7 +36,7 @@ static void add_value(const struct ty_entry *entry, struct ty_buf *out)
 static void add_text(const char *text, struct ty_buf *out)
 {
     for (; *text; text++)
-        ty_buf_addc(out, (unsigned char)*text < ' ' || *text == 127 ? '?' : *text);
+        ty_buf_addc(out, (unsigned char)*text < ' ' || *text == 127 ? (char)'?' : *text);
 }
 
 static void add_app_value(const struct ty_node *node, struct ty_buf *out)

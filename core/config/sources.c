@@ -212,9 +212,7 @@ static void read_override(struct ty_node *root, const char *text, struct ty_faul
     char *path = ty_strndup(text, len);
 
     /* The text may be a secret that came without its key: it is not repeated. */
-    if (!text[len])
-        ty_fault(faults, "--set: expected KEY=VALUE, such as http.port=8080");
-    else if (!*path || *path == '.' || path[len - 1] == '.' || strstr(path, ".."))
+    if (!text[len] || !*path || *path == '.' || path[len - 1] == '.' || strstr(path, ".."))
         ty_fault(faults, "--set: expected KEY=VALUE, such as http.port=8080");
     else
         set_value(root, path, value_node(root, path, text + len + 1, "--set"), faults);

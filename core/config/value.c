@@ -15,7 +15,7 @@ enum { TEXT_MAX = 4096, MINUTE = 60000, HOUR = 60 * MINUTE, DAY = 24 * HOUR };
 #define SECRET TY_CONFIG_SECRET
 const struct ty_key ty_keys[] = {
 #define X(path, type, fallback, limits, flags, text) \
-    {path, TY_CONFIG_##type, fallback, limits, flags, text},
+    {path, fallback, limits, text, TY_CONFIG_##type, flags},
     TY_CONFIG_KEYS(X)
 #undef X
 };

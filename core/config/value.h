@@ -12,12 +12,12 @@
 #include "config/tree.h"
 
 struct ty_key {
-    const char *path; /* "databases.*.url" */
-    enum ty_config_type type;
+    const char *path;     /* "databases.*.url" */
     const char *fallback; /* the default as a user would write it; NULL: there is none */
     const char *limits;
-    int flags;
     const char *text;
+    enum ty_config_type type;
+    int flags;
 };
 
 extern const struct ty_key ty_keys[];

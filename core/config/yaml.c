@@ -46,6 +46,14 @@ static bool next(struct reader *reader)
     return false;
 }
 
+static bool skip(struct reader *reader, int count)
+{
+    while (count-- > 0)
+        if (!next(reader))
+            return false;
+    return true;
+}
+
 static struct ty_node *add(struct reader *reader, enum ty_node_type type, const char *name,
                            const char *text, struct ty_node *parent)
 {
@@ -174,7 +182,7 @@ static bool read_node(struct reader *reader, struct ty_node *parent, const char 
 
 static bool read_document(struct reader *reader, struct ty_node *holder)
 {
-    if (!next(reader) || !next(reader)) /* start of the stream, of the document */
+    if (!skip(reader, 2)) /* the starts of the stream and of the document */
         return false;
     if (reader->event.type == YAML_STREAM_END_EVENT) {
         add(reader, TY_NODE_MAP, NULL, NULL, holder);
@@ -189,7 +197,7 @@ static bool read_document(struct reader *reader, struct ty_node *holder)
         ty_fault(reader->faults, "%s: expected sections such as `http:`", root->origin);
         return false;
     }
-    if (!next(reader) || !next(reader))
+    if (!skip(reader, 2))
         return false;
     if (reader->event.type != YAML_STREAM_END_EVENT)
         return fail(reader, "a second document; a configuration file has one");

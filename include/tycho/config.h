@@ -57,8 +57,6 @@ uint64_t ty_config_named_ms(const struct ty_config *config, const char *section,
                             const char *key);
 uint64_t ty_config_named_bytes(const struct ty_config *config, const char *section, const char *name,
                                const char *key);
-uint64_t ty_config_named_bytes(const struct ty_config *config, const char *section,
-                               const char *name, const char *key);
 size_t ty_config_names(const struct ty_config *config, const char *section,
                        const char *const **names);
 
