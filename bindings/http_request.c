@@ -192,7 +192,8 @@ static int field_cookies(lua_State *L, struct ty_request *req)
     return 1;
 }
 
-static int raise(lua_State *L, enum ty_error_kind kind, const char *detail, const char *message)
+static int raise_error(lua_State *L, enum ty_error_kind kind, const char *detail,
+                       const char *message)
 {
     ty_push_error(L, kind, detail, "%s", message);
     return lua_error(L);
@@ -201,7 +202,7 @@ static int raise(lua_State *L, enum ty_error_kind kind, const char *detail, cons
 static int push_query(lua_State *L, struct ty_request *req, bool all)
 {
     if (!ty_push_form(L, req->query, all))
-        return raise(L, TY_ERR_INVALID, "QUERY", "too many query parameters");
+        return raise_error(L, TY_ERR_INVALID, "QUERY", "too many query parameters");
     return 1;
 }
 
@@ -253,11 +254,11 @@ static int field_body(lua_State *L, struct ty_request *req)
     if (type.data && media_is(type, "application/json", "+json")) {
         if (ty_json_decode(L, req->body.data ? req->body.data : "", req->body.len, NULL, &error) == 0)
             return 1;
-        return raise(L, error.kind, error.detail, error.message);
+        return raise_error(L, error.kind, error.detail, error.message);
     }
     if (type.data && media_is(type, "application/x-www-form-urlencoded", NULL)) {
         if (!ty_push_form(L, req->body, false))
-            return raise(L, TY_ERR_INVALID, "FORM", "too many form fields");
+            return raise_error(L, TY_ERR_INVALID, "FORM", "too many form fields");
         return 1;
     }
     return field_raw_body(L, req);

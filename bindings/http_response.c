@@ -97,7 +97,7 @@ static void check_sent(lua_State *L, int result, int status)
         luaL_error(L, "response: %d is not a final status", status);
 }
 
-static void send(lua_State *L, struct ty_call *call, struct reply *reply, struct ty_slice body)
+static void send_text(lua_State *L, struct ty_call *call, struct reply *reply, struct ty_slice body)
 {
     check_sent(L, call->to->respond(call->req, reply->status, reply->headers, reply->count, body),
                reply->status);
@@ -111,7 +111,7 @@ static void send_json(lua_State *L, struct ty_call *call, struct reply *reply, i
     if (ty_json_encode(L, value, out, &error) < 0)
         luaL_error(L, "response: %s", error.message);
     default_type(reply, JSON);
-    send(L, call, reply, (struct ty_slice){out->data, out->len});
+    send_text(L, call, reply, (struct ty_slice){out->data, out->len});
 }
 
 /* ---- bodies in pieces: an iterator, run in a fiber of its own by the loader's pump */
@@ -167,12 +167,12 @@ static bool send_response(lua_State *L, struct ty_call *call, struct reply *repl
     struct ty_slice text = {"", 0};
     switch (lua_type(L, body)) {
     case LUA_TNIL:
-        send(L, call, reply, text);
+        send_text(L, call, reply, text);
         break;
     case LUA_TSTRING:
         text.data = lua_tolstring(L, body, &text.len);
         default_type(reply, TEXT);
-        send(L, call, reply, text);
+        send_text(L, call, reply, text);
         break;
     case LUA_TFUNCTION:
         send_pieces(L, call, reply, body);
@@ -208,11 +208,11 @@ int ty_answer(lua_State *L)
         struct ty_slice text;
         text.data = lua_tolstring(L, 2, &text.len);
         default_type(&reply, TEXT);
-        send(L, call, &reply, text);
+        send_text(L, call, &reply, text);
     } else if (lua_isnil(L, 2)) {
         if (reply.status == 200)
             reply.status = 204;
-        send(L, call, &reply, (struct ty_slice){"", 0});
+        send_text(L, call, &reply, (struct ty_slice){"", 0});
     } else if (is_response(L, call, 2)) {
         lua_pushboolean(L, send_response(L, call, &reply, 2));
         return 1;

@@ -50,7 +50,7 @@ describe("fiber.spawn", function()
 
   it("raises the child's error where it is joined", function()
     local handle = fiber.spawn(function()
-      errors.raise("conflict", "taken")
+      error(errors.new("conflict", "taken"))
     end)
 
     assert.equal("conflict", kind_of(handle.join, handle))
@@ -171,7 +171,7 @@ describe("fiber.all", function()
     local other
     local kind = kind_of(fiber.all, {
       function() other = kind_of(fiber.sleep, 60) end,
-      function() fiber.sleep(0) errors.raise("invalid", "no") end,
+      function() fiber.sleep(0) error(errors.new("invalid", "no")) end,
     })
 
     assert.equal("invalid", kind)
@@ -184,7 +184,7 @@ describe("fiber.race", function()
     local loser
     local winner = fiber.race {
       function() loser = kind_of(fiber.sleep, 60) end,
-      function() errors.raise("unavailable", "broken") end,
+      function() error(errors.new("unavailable", "broken")) end,
       function() fiber.sleep(0.01) return "winner" end,
     }
 
@@ -194,8 +194,8 @@ describe("fiber.race", function()
 
   it("raises the first error when all fail", function()
     local kind = kind_of(fiber.race, {
-      function() errors.raise("conflict", "one") end,
-      function() fiber.sleep(0) errors.raise("invalid", "two") end,
+      function() error(errors.new("conflict", "one")) end,
+      function() fiber.sleep(0) error(errors.new("invalid", "two")) end,
     })
 
     assert.equal("conflict", kind)

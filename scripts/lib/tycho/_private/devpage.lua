@@ -20,7 +20,8 @@ pre{background:#222;border-color:#444}.hit{background:#4a1f24}h1{color:#ff7b89}}
 ]]
 
 local function escape(text)
-  return (text:gsub("[&<>\"]", { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;" }))
+  return (text:gsub('[&<>"]', {
+    ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;" }))
 end
 
 -- The lines around file:line, the one in question marked; nil when the file is not ours.
