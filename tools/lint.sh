@@ -21,7 +21,13 @@ step() {
     fi
 }
 
-format() { files '*.c' '*.h' | xargs clang-format --dry-run -Werror; }
+format() {
+    local unformatted
+    unformatted=$(files '*.c' '*.h' | xargs clang-format --dry-run -Werror 2>&1 |
+        sed -nE 's/^([^:]+):[0-9]+:.*-Wclang-format-violations.*/\1: run make format/p' | sort -u)
+    echo "$unformatted"
+    [ -z "$unformatted" ]
+}
 
 # A file is looked at again when it, a header or the rules have changed.
 tidy() {

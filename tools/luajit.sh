@@ -59,6 +59,8 @@ main() {
     # Two builds at once are harmless: the later one finds the place taken.
     ln -sf "$(cd "$dir/stage$prefix/bin" && ls luajit-* | head -1)" "$dir/stage$prefix/bin/luajit"
     mv -T "$dir/stage$prefix" "$prefix" 2>/dev/null || [ -f "$prefix/lib/libluajit-5.1.a" ]
+    rm -f "$prefix.given-up"
+    touch "$here/versions" # CMake, if it has run before, looks again
 }
 
 case ${1:-} in

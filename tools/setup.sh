@@ -9,8 +9,9 @@ here=$(cd "$(dirname "$0")" && pwd)
 . "$here/sources.sh"
 
 build="gcc libc6-dev cmake ninja-build pkg-config dpkg-dev libuv1-dev libssl-dev libsqlite3-dev
-    libyaml-dev libcrypt-dev zlib1g-dev lua-cjson-dev libllhttp-dev libyyjson-dev"
-test="$build libcmocka-dev lua-busted"
+    libyaml-dev libcrypt-dev zlib1g-dev lua-cjson-dev libllhttp-dev libyyjson-dev
+    libcmocka-dev"
+test="$build lua-busted"
 lint="$test clang-format clang-tidy lua-check git"
 bench="$build nginx-light libnginx-mod-http-lua lua-resty-core lua-cjson wrk curl python3-fastapi
     python3-uvicorn python3-uvloop python3-httptools"
@@ -36,9 +37,19 @@ as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
 }
 
+# Quiet in a log, busy on a terminal.
+chatter='^(Selecting|Preparing|Unpacking|Setting up|Processing|update-alternatives|\()'
 apt() {
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 \
-        -o DPkg::Lock::Timeout=300 "$@" </dev/null
+    local quiet=-qq
+    [ ! -t 1 ] || quiet=-q
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get $quiet -o Dpkg::Use-Pty=0 \
+        -o DPkg::Lock::Timeout=300 "$@" </dev/null |
+        if [ -t 1 ]; then cat; else grep -vE "$chatter" || true; fi
+}
+
+# What is there stays: better no result than a package less.
+add_packages() {
+    apt install --no-remove --no-install-recommends "$@"
 }
 
 is_known() {
@@ -70,7 +81,9 @@ END
 # invoke-rc.d asks this file before it starts a service.
 policy=/usr/sbin/policy-rc.d
 hold_services() {
-    [ -e $policy ] && return
+    if [ -e $policy ] && ! grep -q tools/setup.sh $policy; then
+        return
+    fi
     printf '#!/bin/sh\n# of tools/setup.sh, while it runs\nexit 101\n' | as_root tee $policy >/dev/null
     as_root chmod 755 $policy
     trap 'as_root rm -f $policy' EXIT
@@ -90,11 +103,20 @@ install_packages() {
     done
     hold_services
     # The lists may be older than the archive: once more with new ones before giving up.
-    apt install --no-install-recommends $names ||
-        { apt update && apt install --no-install-recommends $names; } || die "APT failed (see above)"
+    add_packages $names || { apt update && add_packages $names; } || die "APT failed (see above)"
     [ -z "$(missing)" ] || die "still missing: $(missing)"
 }
 
+# For where the source cannot be had; asked for again after a day.
+use_system_luajit() {
+    say "no source for LuaJIT: using the system's, so endless loops in scripts cannot be stopped"
+    if ! pkg-config --exists luajit; then
+        hold_services
+        add_packages libluajit-5.1-dev || die "there is no LuaJIT to build with"
+    fi
+    mkdir -p "${given_up%/*}" && touch "$given_up"
+}
+
 install_packages
-"$here/luajit.sh" build ||
-    say "LuaJIT's source cannot be had: using the system's (endless loops in scripts cannot be stopped)"
+given_up=$("$here/luajit.sh" prefix).given-up
+[ -n "$(find "$given_up" -mmin -1440 2>/dev/null)" ] || "$here/luajit.sh" build || use_system_luajit
