@@ -35,8 +35,10 @@ static void add_value(const struct ty_entry *entry, struct ty_buf *out)
 
 static void add_text(const char *text, struct ty_buf *out)
 {
-    for (; *text; text++)
-        ty_buf_addc(out, (unsigned char)*text < ' ' || *text == 127 ? (char)'?' : *text);
+    for (; *text; text++) {
+        bool control = (unsigned char)*text < ' ' || *text == 127;
+        ty_buf_add(out, control ? "?" : text, 1);
+    }
 }
 
 static void add_app_value(const struct ty_node *node, struct ty_buf *out)
