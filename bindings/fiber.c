@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <lauxlib.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "error.h"
 #include "fiber_private.h"
@@ -149,15 +150,35 @@ static void finish(struct ty_fiber *fiber, int status)
         uv_timer_start(&set->timer, on_idle, 0, 0);
 }
 
+/* Tells the master, in shared memory, what this worker is running (NULL: nothing) and holds. */
+static void show(struct ty_fibers *set, const char *owner)
+{
+    struct ty_slot *slot = set->vm->env->slot;
+
+    if (!slot)
+        return;
+    if (owner) {
+        memccpy(slot->running, owner, '\0', sizeof(slot->running) - 1);
+        return;
+    }
+    slot->running[0] = '\0';
+    atomic_store_explicit(&slot->fibers, (uint32_t)set->count, memory_order_relaxed);
+    atomic_store_explicit(&slot->script_bytes, set->vm->bytes, memory_order_relaxed);
+}
+
 /* Runs the fiber until it parks (true) or ends. Its stack holds `nargs` values to pass in. */
 static bool run(struct ty_fiber *fiber, int nargs)
 {
     struct ty_fibers *set = fiber->set;
     struct ty_fiber *outer = set->running;
 
+    if (!outer)
+        show(set, fiber->owner);
     set->running = fiber;
     int status = lua_resume(fiber->co, nargs);
     set->running = outer;
+    if (!outer)
+        show(set, NULL);
 
     if (status == LUA_YIELD && fiber->wait) {
         lua_pop(fiber->co, 1); /* the park token */
@@ -419,6 +440,7 @@ struct ty_fibers *ty_fibers_new(lua_State *L, uv_loop_t *loop, size_t max)
     struct ty_fibers *set = ty_zalloc(sizeof(*set));
 
     set->L = L;
+    set->vm = ty_vm_of(L);
     set->loop = loop;
     set->max = max;
     uv_timer_init(loop, &set->timer);

@@ -30,6 +30,7 @@ struct ty_fiber {
 
 struct ty_fibers {
     lua_State *L;
+    struct ty_vm *vm;
     uv_loop_t *loop;
     struct ty_fiber *running;
     struct ty_fiber *live;
