@@ -11,6 +11,7 @@ run: build        ## install what is missing, build, serve scripts/
 
 test: setup-test $(NINJA)  ## install what is missing, build, run every test
 	@cmake --build --preset $(PRESET) --target tests
+	@rm -f build/$(PRESET)/sanitizer.log.*
 	@ctest --preset $(PRESET) -j2
 
 lint: setup-lint  ## what CI refuses
