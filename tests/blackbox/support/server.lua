@@ -1,0 +1,392 @@
+--- The program under test, as a process: started in a folder of its own, asked from outside,
+--- stopped, and its folder removed.
+
+local clock = require "tests.blackbox.support.clock"
+local fs = require "tycho.fs"
+local http = require "tests.blackbox.support.http"
+local json = require "tycho.json"
+local metrics = require "tests.blackbox.support.metrics"
+local proc = require "tests.blackbox.support.proc"
+local process = require "tycho.process"
+local stream = require "tycho.stream"
+
+local server = {}
+
+---@class blackbox.StartOptions
+---@field scripts? table<string, string> text by path below scripts/: `["app/main.lua"] = "..."`
+---@field config? table conf/tycho.yaml: `{ http = { body_max = "1KiB" } }`
+---@field files? table<string, string> further files by path in the folder
+---@field env? table<string, string> beside a small fixed environment
+---@field args? string[] of the program, behind the command
+---@field command? "serve"|"dev" serve by default
+---@field workers? integer 2 by default
+---@field timeout? number seconds until it must be ready; 15 by default
+---@field wait? boolean false: return as soon as it has been started
+
+---@class blackbox.Server
+---@field folder string
+---@field port integer
+---@field admin_port integer
+---@field pid integer of the master
+---@field process tycho.process.Process
+local Server = {}
+Server.__index = Server
+
+local APP = [[
+local app = require "tycho.app"
+app.get("/", function() return { hello = "world" } end)
+]]
+
+local live = {}
+local root = os.getenv "PWD"
+
+---The program under test.
+---@return string path
+function server.program()
+  local path = os.getenv "TYCHO_UNDER_TEST" or "build/tycho"
+  return path:sub(1, 1) == "/" and path or root .. "/" .. path
+end
+
+-- Below the range from which the kernel gives ports to clients, so that none takes it meanwhile.
+local next_port = 20000 + (math.floor(clock.now() * 1000) % 10000)
+
+---A port that nobody listens on.
+---@return integer
+function server.free_port()
+  while true do
+    next_port = next_port >= 32000 and 20000 or next_port + 1
+    local ok, listener = pcall(stream.listen, "127.0.0.1", next_port)
+    if ok then
+      listener:close()
+      return next_port
+    end
+  end
+end
+
+-- YAML of nested maps, lists and scalars.
+local function to_yaml(value, indent)
+  if type(value) ~= "table" then
+    return type(value) == "string" and json.encode(value) or tostring(value)
+  elseif value[1] ~= nil then
+    local items = {}
+    for i, item in ipairs(value) do
+      items[i] = to_yaml(item)
+    end
+    return "[" .. table.concat(items, ", ") .. "]"
+  end
+  local lines = {}
+  for key, item in pairs(value) do
+    local text = to_yaml(item, indent .. "  ")
+    local nested = type(item) == "table" and item[1] == nil
+    lines[#lines + 1] = ("%s%s:%s%s"):format(indent, key, nested and "\n" or " ", text)
+  end
+  return table.concat(lines, "\n")
+end
+
+local function merged(base, over)
+  for key, value in pairs(over or {}) do
+    local nested = type(value) == "table" and type(base[key]) == "table" and value[1] == nil
+    base[key] = nested and merged(base[key], value) or value
+  end
+  return base
+end
+
+local function configuration(self, opts)
+  return merged({
+    workers = opts.workers or 2,
+    http = { port = self.port },
+    admin = { port = self.admin_port },
+    log = { path = self.folder .. "/tycho.log", format = "json" },
+    password = { cost = 4 },
+  }, opts.config)
+end
+
+local function environment(opts)
+  local env = { PATH = os.getenv "PATH", HOME = "/nonexistent", LANG = "C.UTF-8" }
+  for _, name in ipairs { "ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS", "TSAN_OPTIONS" } do
+    env[name] = os.getenv(name)
+  end
+  return merged(env, opts.env)
+end
+
+local function write_all(folder, files)
+  for path, text in pairs(files or {}) do
+    local full = folder .. "/" .. path
+    fs.mkdir((full:match("^(.*)/")))
+    fs.write(full, text)
+  end
+end
+
+local function temporary_folder()
+  local folder = os.tmpname()
+  os.remove(folder)
+  folder = folder:gsub("/lua_", "/tycho-test-")
+  fs.mkdir(folder)
+  return folder
+end
+
+---Makes the folder with scripts and configuration, and starts nothing: for `:cli` and for starts
+---that are to fail.
+---@async
+---@param opts? blackbox.StartOptions
+---@return blackbox.Server
+function server.prepare(opts)
+  opts = opts or {}
+  local self = setmetatable({
+    folder = temporary_folder(), port = server.free_port(), admin_port = server.free_port(),
+    opts = opts,
+  }, Server)
+  live[#live + 1] = self
+  for path, text in pairs(opts.scripts or { ["app/main.lua"] = APP }) do
+    self:write(path, text)
+  end
+  fs.mkdir(self.folder .. "/conf")
+  fs.write(self.folder .. "/conf/tycho.yaml", to_yaml(configuration(self, opts), "") .. "\n")
+  write_all(self.folder, opts.files)
+  return self
+end
+
+---Starts the program and waits until it is ready.
+---
+---```lua
+---local s = server.start { scripts = { ["app/main.lua"] = text }, workers = 1 }
+---assert.equal(200, s:request("GET", "/").status)
+---```
+---@async
+---@param opts? blackbox.StartOptions
+---@return blackbox.Server
+function server.start(opts)
+  local self = server.prepare(opts)
+  self:launch()
+  if self.opts.wait ~= false then
+    self:wait_ready()
+  end
+  return self
+end
+
+---Starts the program (again) in its folder, without waiting.
+---@async
+function Server:launch()
+  -- If the tests die, the kernel takes the program along.
+  local args = { "setpriv", "--pdeathsig", "KILL", "--", server.program(),
+    self.opts.command or "serve" }
+  for _, arg in ipairs(self.opts.args or {}) do
+    args[#args + 1] = arg
+  end
+  self.process = process.spawn {
+    args = args, cwd = self.folder, env = environment(self.opts),
+    stdout = self.folder .. "/stdout", stderr = self.folder .. "/stderr",
+  }
+  self.pid = self.process.pid
+  self.stopped = false
+end
+
+---Waits until /readyz says so.
+---@async
+---@param timeout? number seconds
+function Server:wait_ready(timeout)
+  local limit = clock.now() + (timeout or self.opts.timeout or 15)
+  clock.eventually(function()
+    if not proc.is_alive(self.pid) then
+      return "dead"
+    end
+    return clock.now() > limit or http.request(self.port, "GET", "/readyz").status == 200
+  end, 3600)
+  if not proc.is_alive(self.pid) then
+    error("the server ended at the start:\n" .. self:output(), 3)
+  elseif clock.now() > limit then
+    error("the server does not get ready:\n" .. self:output(), 3)
+  end
+end
+
+---Writes one of the application's files; `reload` makes it live.
+---@async
+---@param path string below scripts/
+---@param text string
+function Server:write(path, text)
+  write_all(self.folder .. "/scripts", { [path] = text })
+end
+
+---A connection to the server.
+---@async
+---@param opts? table see `http.connect`
+---@return blackbox.Connection
+function Server:connect(opts)
+  return http.connect(self.port, opts)
+end
+
+---One request on a connection of its own.
+---@async
+---@param method string
+---@param target string
+---@param opts? table see `http.format`
+---@return blackbox.Response
+function Server:request(method, target, opts)
+  return http.request(self.port, method, target, opts)
+end
+
+---Runs the program's command line in the server's folder.
+---
+---```lua
+---local code, out, err = s:cli("status", "--json")
+---```
+---@async
+---@param ... string
+---@return integer code
+---@return string out
+---@return string err
+function Server:cli(...)
+  local exit, out, err = process.run({
+    args = { server.program(), ... }, cwd = self.folder, env = environment(self.opts),
+  }, 60)
+  if exit.signal ~= 0 then
+    error(("tycho %s was killed by signal %d:\n%s"):format((...), exit.signal, err), 2)
+  end
+  return exit.code, out, err
+end
+
+---`tycho reload`; raises when it is refused.
+---@async
+---@return string out
+function Server:reload()
+  local code, out, err = self:cli "reload"
+  if code ~= 0 then
+    error(("reload refused (%d): %s%s"):format(code, out, err), 2)
+  end
+  return out
+end
+
+---`tycho status --json`, decoded.
+---@async
+---@return table
+function Server:status()
+  local code, out, err = self:cli("status", "--json")
+  if code ~= 0 then
+    error(("status failed (%d): %s"):format(code, err), 2)
+  end
+  return json.decode(out)
+end
+
+---The web workers' process ids.
+---@async
+---@return integer[]
+function Server:workers()
+  return proc.children(self.pid)
+end
+
+---All metrics of this moment.
+---@async
+---@return blackbox.Metrics
+function Server:metrics()
+  local res = http.request(self.admin_port, "GET", "/metrics")
+  if res.status ~= 200 then
+    error(("/metrics: %d"):format(res.status), 2)
+  end
+  return metrics.parse(res.body)
+end
+
+local function read_if_there(path)
+  return fs.exists(path) and fs.read(path) or ""
+end
+
+---The log so far.
+---@async
+---@return string
+function Server:log()
+  return read_if_there(self.folder .. "/tycho.log")
+end
+
+---The log's records, decoded; each line must be one JSON object.
+---@async
+---@return table[]
+function Server:records()
+  local records = {}
+  for line in self:log():gmatch("[^\n]+") do
+    local ok, record = pcall(json.decode, line)
+    if not ok or type(record) ~= "table" then
+      error(("not one JSON object: %q"):format(line), 2)
+    end
+    records[#records + 1] = record
+  end
+  return records
+end
+
+---All it has said: standard output, standard error, log.
+---@async
+---@return string
+function Server:output()
+  return read_if_there(self.folder .. "/stdout") .. read_if_there(self.folder .. "/stderr")
+    .. self:log()
+end
+
+---Sends a signal to the master.
+---@param signal string "HUP", "TERM", ...
+function Server:signal(signal)
+  self.process:kill(signal)
+end
+
+---Asks it to end (SIGTERM) and waits; kills it when it does not.
+---@async
+---@param timeout? number seconds; 10 by default
+---@return tycho.process.Exit
+function Server:stop(timeout)
+  self.stopped = true
+  self.process:kill "TERM"
+  local ok, exit = pcall(self.process.wait, self.process, timeout or 10)
+  if not ok then
+    self:kill()
+    error("the server does not stop:\n" .. self:output(), 2)
+  end
+  return exit
+end
+
+---Kills the master and everything below it at once, as a power cut would.
+---@async
+function Server:kill()
+  self.stopped = true
+  local pids = proc.tree(self.pid)
+  self.process:kill "KILL"
+  for i = 2, #pids do
+    process.run { args = { "kill", "-9", tostring(pids[i]) } }
+  end
+  self.process:wait(10)
+end
+
+---Stops what still runs and removes all folders: `after_each(server.clean_up)`. A server that ended
+---by itself is an error.
+---@async
+function server.clean_up()
+  local servers, died = live, nil
+  live = {}
+  for _, self in ipairs(servers) do
+    if self.process and not self.stopped then
+      if not proc.is_alive(self.pid) then
+        died = "the server ended by itself:\n" .. self:output()
+      else
+        self:kill()
+      end
+    end
+    fs.remove(self.folder, { recursive = true })
+  end
+  if died then
+    error(died, 0)
+  end
+end
+
+-- What the servers of a failed test have said helps to see why.
+local function show_output()
+  for _, self in ipairs(live) do
+    local text = self:output()
+    io.stderr:write(("\n---- output of the server in %s (the end of it)\n%s\n----\n"):format(
+      self.folder, text:sub(-8000)))
+  end
+  return nil, true
+end
+
+local has_busted, busted = pcall(require, "busted")
+if has_busted then
+  busted.subscribe({ "failure" }, show_output)
+  busted.subscribe({ "error" }, show_output)
+end
+
+return server
