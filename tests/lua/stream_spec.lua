@@ -144,7 +144,7 @@ describe("tycho.stream", function()
   end)
 
   it("is closed by the collector", function()
-    local client, server = pair()
+    local client, server = pair() -- luacheck: ignore 231
 
     client = nil -- luacheck: ignore 311
     collectgarbage()
