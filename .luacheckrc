@@ -6,3 +6,4 @@ files["tests/lua"] = { std = "+busted" }
 files["tests/blackbox"] = { std = "+busted" }
 files["**/*_spec.lua"] = { std = "+busted" }
 files["scripts/lib/tycho/coroutine.lua"] = { globals = { "coroutine" } }
+files["bench/peers"] = { globals = { "wrk", "request", "response", "ngx" } }

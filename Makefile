@@ -25,7 +25,7 @@ docs: setup-build ## write docs/api from the annotations of the standard library
 
 bench: setup-bench  ## ratios against nginx with Lua, from one run
 	@$(MAKE) --no-print-directory build PRESET=release
-	@bench/run
+	@build/tycho run bench/run.lua
 
 setup: setup-build setup-test  ## install what build and test need
 

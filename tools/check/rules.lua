@@ -51,10 +51,26 @@ rules["BANNED"] = function(file, _, report)
   end
 end
 
-local function any(tree, ...)
+local function any(tree, pattern)
+  for path in pairs(tree.by_path) do
+    if path:match("^" .. pattern .. "$") then
+      return true
+    end
+  end
+  return false
+end
+
+-- What a file may be named after: core/sql/sqlite_pool.c is sqlite_pool, sqlite, or sql.
+local function names_of(file, top)
+  local folder, name = file.path:match("^" .. top .. "/([%w_]-)/?([%w_]+)%.[cl][ua]*$")
+  return name and { name, name:match("^[^_]+"), folder ~= "" and folder or nil } or {}
+end
+
+-- Is there a file, for one of the names in place of NAME, with perhaps more after it?
+local function has(tree, names, ...)
   for _, pattern in ipairs { ... } do
-    for path in pairs(tree.by_path) do
-      if path:match("^" .. pattern .. "$") then
+    for _, name in ipairs(names) do
+      if any(tree, (pattern:gsub("NAME", name))) then
         return true
       end
     end
@@ -62,38 +78,27 @@ local function any(tree, ...)
   return false
 end
 
--- `crypto_text` belongs to the subsystem `crypto`, and so does all of a folder `crypto`.
-local function names_of(file, folder)
-  local inner, name = file.path:match("^" .. folder .. "/([%w_]-)/?([%w_]+)%.%l+$")
-  if not name then
-    return nil
-  end
-  return name, inner ~= "" and inner or name:match("^[^_]+")
-end
-
 rules["SAME-NAME"] = function(file, tree, report)
   local function need(what, ...)
-    if not any(tree, ...) then
+    if not has(tree, ...) then
       report(0, "has no " .. what .. " of the same name")
     end
   end
-  local name, word = names_of(file, "core")
-  if name and file.path:match("%.c$") and file.path ~= "core/main.c" then
-    need("header", "include/tycho/" .. name .. "%.h", "include/tycho/" .. word .. "%.h",
-      "core/" .. word .. "/" .. name .. "%.h")
-    need("test", "tests/c/test_" .. name .. "%.c", "tests/c/test_" .. word .. "%.c",
-      "tests/c/test_" .. word .. "_[%w_]+%.c")
+  local names = names_of(file, "core")
+  if names[1] and file.path:match("%.c$") and file.path ~= "core/main.c" then
+    need("header", names, "include/tycho/NAME%.h", "core/[%w_]+/NAME%.h")
+    need("test", names, "tests/c/test_NAME%.c", "tests/c/test_NAME_[%w_]+%.c",
+      "tests/blackbox/NAME_spec%.lua")
   end
-  name, word = names_of(file, "bindings")
-  if name and file.path:match("%.c$") then
-    need("facade", "scripts/lib/tycho/" .. name .. "%.lua", "scripts/lib/tycho/" .. word .. "%.lua",
-      "bindings/" .. name .. "%.h", "bindings/" .. word .. "%.h")
-    need("spec", "tests/lua/" .. name .. "_spec%.lua", "tests/lua/" .. word .. "_spec%.lua",
-      "tests/c/test_binding_" .. word .. "[%w_]*%.c")
+  names = names_of(file, "bindings")
+  if names[1] and file.path:match("%.c$") then
+    need("facade", names, "scripts/lib/tycho/NAME%.lua", "bindings/NAME%.h")
+    need("spec", names, "tests/lua/NAME_spec%.lua", "tests/lua/NAME_[%w_]+_spec%.lua",
+      "tests/c/test_binding_NAME[%w_]*%.c")
   end
-  name = file.path:match("^scripts/lib/tycho/([%w_]+)%.lua$")
-  if name then
-    need("spec", "tests/lua/" .. name .. "_spec%.lua", "tests/lua/" .. name .. "_[%w_]+_spec%.lua")
+  names = names_of(file, "scripts/lib/tycho")
+  if names[1] and not is_under(file, "scripts/lib/tycho/_private") then
+    need("spec", names, "tests/lua/NAME_spec%.lua", "tests/lua/NAME_[%w_]+_spec%.lua")
   end
 end
 
