@@ -1,0 +1,173 @@
+/* Bytes on their way to the client. What the socket takes at once is never copied again; the
+ * rest waits in the connection's output, which exists only for that long. */
+#include <stdlib.h>
+
+#include "http/conn.h"
+#include "tycho/memory.h"
+
+enum { FLUSH_AT = 64 * 1024, BATCH_KEPT = 256 * 1024 };
+
+static void send_next(struct ty_http_conn *conn);
+
+size_t ty_conn_unsent(const struct ty_http_conn *conn)
+{
+    if (!conn->output)
+        return 0;
+    return uv_stream_get_write_queue_size((const uv_stream_t *)&conn->tcp) +
+           conn->output->queued.len;
+}
+
+void ty_conn_output_free(struct ty_http_conn *conn)
+{
+    if (!conn->output)
+        return;
+    ty_buf_close(&conn->output->sending);
+    ty_buf_close(&conn->output->queued);
+    free(conn->output);
+    conn->output = NULL;
+    conn->out_deadline = TY_NEVER;
+}
+
+/* The site may be in the middle of writing, so the connection is closed from the loop. */
+static void broken(struct ty_http_conn *conn)
+{
+    conn->is_broken = true;
+    if (conn->ex)
+        conn->ex->req.aborted = true;
+    ty_server_make_ready(conn->server, conn);
+}
+
+static void on_sent(uv_write_t *req, int status)
+{
+    struct ty_http_conn *conn = req->data;
+
+    if (conn->phase == TY_CONN_GONE)
+        return; /* freed when the handle is closed */
+    if (status < 0) {
+        broken(conn);
+        return;
+    }
+    conn->output->sending.len = 0;
+    if (conn->output->queued.len) {
+        send_next(conn);
+    } else {
+        ty_conn_output_free(conn);
+    }
+    ty_conn_sent(conn);
+}
+
+static void send_next(struct ty_http_conn *conn)
+{
+    struct ty_output *output = conn->output;
+    struct ty_buf empty = output->sending;
+
+    output->sending = output->queued;
+    output->queued = empty;
+
+    uv_buf_t buf = uv_buf_init(output->sending.data, (unsigned)output->sending.len);
+
+    output->req.data = conn;
+    output->mark = output->sending.len;
+    if (uv_write(&output->req, (uv_stream_t *)&conn->tcp, &buf, 1, on_sent) < 0) {
+        broken(conn);
+        return;
+    }
+    conn->out_deadline = uv_now(conn->server->loop) + conn->server->options.limits.send_timeout_ms;
+    ty_conn_schedule(conn);
+}
+
+static void keep(struct ty_http_conn *conn, const char *data, size_t len)
+{
+    if (!ty_buf_try_add(&conn->output->queued, data, len, UINT32_MAX))
+        broken(conn);
+}
+
+static void send_now(struct ty_http_conn *conn, struct ty_slice head, struct ty_slice body)
+{
+    size_t total = head.len + body.len, done = 0;
+
+    if (conn->phase == TY_CONN_GONE || conn->is_broken || !total)
+        return;
+    ty_counter_add(conn->server->measure.sent, (double)total);
+
+    bool was_busy = conn->output;
+
+    if (!was_busy) {
+        uv_buf_t bufs[2] = {
+            uv_buf_init((char *)(uintptr_t)head.data, (unsigned)head.len),
+            uv_buf_init((char *)(uintptr_t)body.data, (unsigned)body.len),
+        };
+        int n = head.len ? uv_try_write((uv_stream_t *)&conn->tcp, bufs, body.len ? 2 : 1)
+                         : uv_try_write((uv_stream_t *)&conn->tcp, bufs + 1, 1);
+
+        if (n < 0 && n != UV_EAGAIN) {
+            broken(conn);
+            return;
+        }
+        done = n > 0 ? (size_t)n : 0;
+        if (done == total)
+            return;
+        conn->output = ty_zalloc(sizeof(*conn->output));
+    }
+    if (done < head.len) {
+        keep(conn, head.data + done, head.len - done);
+        done = head.len;
+    }
+    keep(conn, body.data + (done - head.len), total - done);
+    if (!was_busy && !conn->is_broken)
+        send_next(conn);
+}
+
+struct ty_buf *ty_conn_buffer(struct ty_http_conn *conn)
+{
+    struct ty_http_server *server = conn->server;
+
+    if (server->corked == conn)
+        return &server->batch;
+    server->scratch.len = 0;
+    return &server->scratch;
+}
+
+/* One huge answer must not be paid for ever after. */
+static void reset(struct ty_buf *buf)
+{
+    buf->len = 0;
+    if (buf->cap > BATCH_KEPT)
+        ty_buf_close(buf);
+}
+
+void ty_conn_commit(struct ty_http_conn *conn, struct ty_slice body)
+{
+    struct ty_http_server *server = conn->server;
+    bool is_corked = server->corked == conn;
+    struct ty_buf *buf = is_corked ? &server->batch : &server->scratch;
+
+    if (is_corked && !body.len && buf->len < FLUSH_AT)
+        return;
+    send_now(conn, (struct ty_slice){buf->data, buf->len}, body);
+    reset(buf);
+}
+
+void ty_conn_flush(struct ty_http_conn *conn)
+{
+    struct ty_buf *batch = &conn->server->batch;
+
+    if (!batch->len)
+        return;
+    send_now(conn, (struct ty_slice){batch->data, batch->len}, (struct ty_slice){0});
+    reset(batch);
+}
+
+void ty_conn_output_due(struct ty_http_conn *conn, uint64_t now)
+{
+    struct ty_http_server *server = conn->server;
+    size_t left = uv_stream_get_write_queue_size((uv_stream_t *)&conn->tcp);
+
+    if (left < conn->output->mark) {
+        conn->output->mark = left;
+        conn->out_deadline = now + server->options.limits.send_timeout_ms;
+        return;
+    }
+    ty_measure_limit(&server->measure, TY_LIMIT_SEND_TIMEOUT);
+    ty_conn_reset(conn);
+}
