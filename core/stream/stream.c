@@ -2,60 +2,21 @@
 #include "tycho/stream.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 
-#include "tycho/buffer.h"
+#include "stream/state.h"
 #include "tycho/memory.h"
 
-enum { READ_MAX = 64 * 1024, ADDRESSES_MAX = 8 };
-
-struct op {
-    ty_stream_cb *cb; /* NULL: nobody waits */
-    void *arg;
-};
-
-/* What a stream needs only until it is connected. */
-struct dial {
-    struct ty_stream *stream;
-    uv_getaddrinfo_t lookup;
-    uv_connect_t req;
-    struct sockaddr_storage to[ADDRESSES_MAX];
-    unsigned count, next;
-    struct sockaddr_storage from; /* ss_family is 0 if it does not matter */
-    int status;                   /* of the last try */
-};
-
-struct ty_stream {
-    union {
-        uv_handle_t handle;
-        uv_stream_t stream;
-        uv_tcp_t tcp;
-        uv_pipe_t pipe;
-    } io;
-    uv_loop_t *loop;
-    struct dial *dial; /* NULL unless connecting */
-    struct op reader;
-    struct op writer; /* or who connects */
-    struct ty_stream_want want;
-    struct ty_buf in;
-    unsigned holds; /* the open handle, a lookup, a running callback */
-    int failed;     /* the UV_E* code that broke it, else 0 */
-    bool has_io;    /* `io` is an open handle */
-    bool connected;
-    bool ended; /* by the peer */
-    bool released;
-};
+enum { READ_MAX = 64 * 1024 };
 
 struct write {
     uv_write_t req;
     char data[];
 };
 
-static void drop(struct ty_stream *s)
+void stream_drop(struct ty_stream *s)
 {
     if (--s->holds > 0 || !s->released)
         return;
@@ -63,17 +24,14 @@ static void drop(struct ty_stream *s)
     free(s);
 }
 
-/* May end with the stream being closed, but not freed: the caller holds it. */
-static void complete(struct ty_stream *s, struct op *op, int status)
+void stream_complete(struct ty_stream *s, struct stream_op *op, int status)
 {
-    struct op done = *op;
+    struct stream_op done = *op;
 
-    *op = (struct op){0};
+    *op = (struct stream_op){0};
     if (done.cb)
         done.cb(s, status, done.arg);
 }
-
-static void dial_next(struct ty_stream *s);
 
 static void on_closed(uv_handle_t *handle)
 {
@@ -81,25 +39,25 @@ static void on_closed(uv_handle_t *handle)
 
     s->has_io = false;
     if (s->dial && !s->failed && !s->released) {
-        dial_next(s);
+        stream_dial_next(s);
     } else {
         int status = s->failed ? s->failed : UV_ECANCELED;
 
         free(s->dial);
         s->dial = NULL;
-        complete(s, &s->reader, status);
-        complete(s, &s->writer, status);
+        stream_complete(s, &s->reader, status);
+        stream_complete(s, &s->writer, status);
     }
-    drop(s);
+    stream_drop(s);
 }
 
-static void close_io(struct ty_stream *s)
+void stream_close_io(struct ty_stream *s)
 {
     if (s->has_io && !uv_is_closing(&s->io.handle))
         uv_close(&s->io.handle, on_closed);
 }
 
-static void hold_io(struct ty_stream *s)
+void stream_hold_io(struct ty_stream *s)
 {
     s->io.handle.data = s;
     s->has_io = true;
@@ -118,10 +76,10 @@ void ty_stream_close(struct ty_stream *s)
 {
     s->holds++;
     s->released = true;
-    close_io(s);
+    stream_close_io(s);
     if (s->dial && !s->has_io)
         uv_cancel((uv_req_t *)&s->dial->lookup);
-    drop(s);
+    stream_drop(s);
 }
 
 void ty_stream_reset(struct ty_stream *s)
@@ -135,7 +93,7 @@ void ty_stream_reset(struct ty_stream *s)
 
 int ty_stream_open(struct ty_stream *s, int fd)
 {
-    struct sockaddr_storage name;
+    struct sockaddr_storage name = {0};
     socklen_t len = sizeof(name);
     bool is_tcp = getsockname(fd, (struct sockaddr *)&name, &len) == 0 && name.ss_family != AF_UNIX;
     int status;
@@ -147,147 +105,14 @@ int ty_stream_open(struct ty_stream *s, int fd)
     if (status < 0)
         return status;
 
-    hold_io(s);
+    stream_hold_io(s);
     status = is_tcp ? uv_tcp_open(&s->io.tcp, fd) : uv_pipe_open(&s->io.pipe, fd);
     if (status < 0) {
         s->failed = status;
-        close_io(s);
+        stream_close_io(s);
         return status;
     }
     s->connected = true;
-    return 0;
-}
-
-/* ---- connecting */
-
-static void end_dial(struct ty_stream *s, int status)
-{
-    free(s->dial);
-    s->dial = NULL;
-    s->failed = status;
-    s->connected = status == 0;
-    complete(s, &s->writer, status);
-}
-
-static void on_connected(uv_connect_t *req, int status)
-{
-    struct ty_stream *s = ((struct dial *)req->data)->stream;
-
-    if (status < 0) {
-        s->dial->status = status;
-        close_io(s); /* and on to the next address */
-        return;
-    }
-    if (s->io.handle.type == UV_TCP)
-        uv_tcp_nodelay(&s->io.tcp, 1);
-    end_dial(s, 0);
-}
-
-static void dial_next(struct ty_stream *s)
-{
-    struct dial *dial = s->dial;
-
-    if (dial->next == dial->count) {
-        end_dial(s, dial->status);
-        return;
-    }
-
-    const struct sockaddr *to = (const struct sockaddr *)&dial->to[dial->next++];
-    int status = uv_tcp_init(s->loop, &s->io.tcp);
-
-    if (status < 0) { /* it only fails for bad flags */
-        end_dial(s, status);
-        return;
-    }
-    hold_io(s);
-    if (dial->from.ss_family)
-        status = uv_tcp_bind(&s->io.tcp, (const struct sockaddr *)&dial->from, 0);
-    if (status == 0)
-        status = uv_tcp_connect(&dial->req, &s->io.tcp, to, on_connected);
-    if (status < 0) {
-        dial->status = status;
-        close_io(s);
-    }
-}
-
-static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *list)
-{
-    struct dial *dial = req->data;
-    struct ty_stream *s = dial->stream;
-
-    for (struct addrinfo *a = list; a && dial->count < ADDRESSES_MAX; a = a->ai_next)
-        memcpy(&dial->to[dial->count++], a->ai_addr, a->ai_addrlen);
-    uv_freeaddrinfo(list);
-
-    if (s->released || s->failed)
-        end_dial(s, UV_ECANCELED);
-    else if (status < 0)
-        end_dial(s, status);
-    else
-        dial_next(s);
-    drop(s);
-}
-
-static int to_address(const char *host, int port, struct sockaddr_storage *out)
-{
-    if (uv_ip4_addr(host, port, (struct sockaddr_in *)out) == 0)
-        return 0;
-    return uv_ip6_addr(host, port, (struct sockaddr_in6 *)out);
-}
-
-static int dial_unix(struct ty_stream *s, const char *path)
-{
-    if (strlen(path) >= sizeof(((struct sockaddr_un *)0)->sun_path))
-        return UV_ENAMETOOLONG; /* libuv would cut it */
-
-    int status = uv_pipe_init(s->loop, &s->io.pipe, 0);
-    if (status < 0)
-        return status;
-    hold_io(s);
-    uv_pipe_connect(&s->dial->req, &s->io.pipe, path, on_connected);
-    return 0;
-}
-
-static int dial_host(struct ty_stream *s, const char *host, int port, const char *from)
-{
-    static const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
-    struct dial *dial = s->dial;
-    char service[16];
-
-    if (from && to_address(from, 0, &dial->from) < 0)
-        return UV_EINVAL;
-    if (to_address(host, port, &dial->to[0]) == 0) {
-        dial->count = 1;
-        dial_next(s);
-        return 0;
-    }
-
-    snprintf(service, sizeof(service), "%d", port);
-    int status = uv_getaddrinfo(s->loop, &dial->lookup, on_resolved, host, service, &hints);
-    if (status == 0)
-        s->holds++;
-    return status;
-}
-
-int ty_stream_connect(struct ty_stream *s, const char *host, int port, const char *from,
-                      ty_stream_cb *cb, void *arg)
-{
-    if (s->has_io || s->dial || s->failed)
-        return s->failed ? s->failed : UV_EISCONN;
-
-    s->dial = ty_zalloc(sizeof(*s->dial));
-    s->dial->stream = s;
-    s->dial->req.data = s->dial;
-    s->dial->lookup.data = s->dial;
-    s->dial->status = UV_EADDRNOTAVAIL;
-
-    int status = host[0] == '/' ? dial_unix(s, host) : dial_host(s, host, port, from);
-    if (status < 0) {
-        free(s->dial);
-        s->dial = NULL;
-        return status;
-    }
-    s->writer = (struct op){cb, arg};
     return 0;
 }
 
@@ -364,7 +189,7 @@ static void on_read(uv_stream_t *io, ssize_t count, const uv_buf_t *buf)
     if (ty_stream_ready(s, &s->want) == UV_EAGAIN)
         return;
     uv_read_stop(io);
-    complete(s, &s->reader, 0);
+    stream_complete(s, &s->reader, 0);
 }
 
 int ty_stream_read(struct ty_stream *s, const struct ty_stream_want *want, ty_stream_cb *cb,
@@ -378,13 +203,13 @@ int ty_stream_read(struct ty_stream *s, const struct ty_stream_want *want, ty_st
     s->want = *want;
     int status = uv_read_start(&s->io.stream, on_room, on_read);
     if (status == 0)
-        s->reader = (struct op){cb, arg};
+        s->reader = (struct stream_op){cb, arg};
     return status;
 }
 
 void ty_stream_stop_read(struct ty_stream *s)
 {
-    s->reader = (struct op){0};
+    s->reader = (struct stream_op){0};
     if (s->has_io && !uv_is_closing(&s->io.handle))
         uv_read_stop(&s->io.stream);
 }
@@ -398,7 +223,7 @@ static void on_written(uv_write_t *req, int status)
     free(req);
     if (status < 0 && !s->failed)
         s->failed = status;
-    complete(s, &s->writer, status);
+    stream_complete(s, &s->writer, status);
 }
 
 int ty_stream_write(struct ty_stream *s, const char *data, size_t len, ty_stream_cb *cb, void *arg)
@@ -429,15 +254,15 @@ int ty_stream_write(struct ty_stream *s, const char *data, size_t len, ty_stream
         free(write);
         return status;
     }
-    s->writer = (struct op){cb, arg};
+    s->writer = (struct stream_op){cb, arg};
     return 0;
 }
 
 void ty_stream_stop_write(struct ty_stream *s)
 {
-    s->writer = (struct op){0};
+    s->writer = (struct stream_op){0};
     s->failed = UV_ECANCELED;
-    close_io(s);
+    stream_close_io(s);
     if (s->dial && !s->has_io)
         uv_cancel((uv_req_t *)&s->dial->lookup);
 }
