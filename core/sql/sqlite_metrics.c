@@ -1,0 +1,148 @@
+#include "sql/sqlite.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tycho/memory.h"
+#include "tycho/metrics.h"
+
+/* Names after OpenTelemetry's conventions for database clients. */
+
+static const struct ty_metric duration = {
+    .name = "db_client_operation_duration_seconds",
+    .help = "How long operations of a database took, without waiting for a connection.",
+    .type = TY_HISTOGRAM,
+};
+static const struct ty_metric wait_time = {
+    .name = "db_client_connection_wait_time_seconds",
+    .help = "How long operations waited for a connection.",
+    .type = TY_HISTOGRAM,
+};
+static const struct ty_metric connections = {
+    .name = "db_client_connection_count",
+    .help = "Connections by state.",
+    .type = TY_GAUGE,
+};
+static const struct ty_metric connections_max = {
+    .name = "db_client_connection_max",
+    .help = "Connections that may be open.",
+    .type = TY_GAUGE,
+};
+static const struct ty_metric pending = {
+    .name = "db_client_connection_pending_requests",
+    .help = "Operations that wait for a connection.",
+    .type = TY_GAUGE,
+};
+static const struct ty_metric timeouts = {
+    .name = "db_client_connection_timeouts_total",
+    .help = "Operations that got no connection in time, or no place in the line.",
+    .type = TY_COUNTER,
+};
+
+enum { OPERATIONS = 6, KINDS = TY_ERR_UNKNOWN_OUTCOME + 1 };
+
+static const char *const operations[OPERATIONS] = {"SELECT", "INSERT", "UPDATE",
+                                                   "DELETE", "COMMIT", "OTHER"};
+
+struct ty_sqlite_figures {
+    char *name;
+    struct ty_series *durations[OPERATIONS][KINDS + 1]; /* the last: without error */
+    struct ty_series *wait, *idle, *used, *max, *pending, *timeouts;
+};
+
+static void add_label(struct ty_buf *labels, const char *name, const char *value)
+{
+    ty_metrics_add_label(labels, name, value, strlen(value));
+}
+
+/* `state` may be NULL. */
+static struct ty_series *series(const struct ty_metric *metric, const char *name, const char *state)
+{
+    struct ty_buf labels = {0};
+
+    add_label(&labels, "db_client_connection_pool_name", name);
+    if (state)
+        add_label(&labels, "db_client_connection_state", state);
+    struct ty_series *found = ty_metrics_series(metric, ty_buf_cstr(&labels));
+    ty_buf_close(&labels);
+    return found;
+}
+
+struct ty_sqlite_figures *ty_sqlite_figures_new(const char *name)
+{
+    struct ty_sqlite_figures *figures = ty_zalloc(sizeof(*figures));
+
+    figures->name = ty_strdup(name);
+    figures->wait = series(&wait_time, name, NULL);
+    figures->idle = series(&connections, name, "idle");
+    figures->used = series(&connections, name, "used");
+    figures->max = series(&connections_max, name, NULL);
+    figures->pending = series(&pending, name, NULL);
+    figures->timeouts = series(&timeouts, name, NULL);
+    return figures;
+}
+
+void ty_sqlite_figures_free(struct ty_sqlite_figures *figures)
+{
+    ty_gauge_set(figures->idle, 0);
+    ty_gauge_set(figures->used, 0);
+    ty_gauge_set(figures->max, 0);
+    free(figures->name);
+    free(figures);
+}
+
+static int operation_of(const struct ty_sqlite_op *op)
+{
+    char word[16] = "COMMIT";
+
+    if (op->verb == TY_SQLITE_RUN)
+        ty_sqlite_first_word(op->sql, word);
+    else if (op->verb != TY_SQLITE_COMMIT)
+        return OPERATIONS - 1;
+    for (int i = 0; i < OPERATIONS - 1; i++) {
+        if (strcmp(word, operations[i]) == 0)
+            return i;
+    }
+    return OPERATIONS - 1;
+}
+
+static struct ty_series *add_duration(struct ty_sqlite_figures *figures, int operation, int kind)
+{
+    struct ty_buf labels = {0};
+
+    add_label(&labels, "db_system_name", "sqlite");
+    add_label(&labels, "db_namespace", figures->name);
+    add_label(&labels, "db_operation_name", operations[operation]);
+    if (kind < KINDS)
+        add_label(&labels, "error_type", ty_error_kind_name((enum ty_error_kind)kind));
+    struct ty_series *found = ty_metrics_series(&duration, ty_buf_cstr(&labels));
+    ty_buf_close(&labels);
+    return found;
+}
+
+void ty_sqlite_count_op(struct ty_sqlite_figures *figures, const struct ty_sqlite_op *op)
+{
+    int operation = operation_of(op);
+    int kind = op->status == 0 ? KINDS : (int)op->error.kind;
+    struct ty_series **at = &figures->durations[operation][kind];
+
+    if (!*at)
+        *at = add_duration(figures, operation, kind);
+    ty_histogram_observe(*at, (double)op->run_ns / 1e9);
+}
+
+void ty_sqlite_count_wait(struct ty_sqlite_figures *figures, uint64_t ns, bool in_vain)
+{
+    ty_histogram_observe(figures->wait, (double)ns / 1e9);
+    if (in_vain)
+        ty_counter_add(figures->timeouts, 1);
+}
+
+void ty_sqlite_count_conns(const struct ty_sqlite *db)
+{
+    ty_gauge_set(db->figures->used, db->used_count);
+    ty_gauge_set(db->figures->idle, db->conn_count - db->used_count);
+    ty_gauge_set(db->figures->max, db->conn_count);
+    ty_gauge_set(db->figures->pending, db->for_writer.count + db->for_readers.count);
+}

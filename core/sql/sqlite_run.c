@@ -1,0 +1,317 @@
+#include "sql/sqlite.h"
+
+#include <ctype.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tycho/clock.h"
+
+/* ---- what a statement is, by its first word */
+
+static const char *skip_blanks(const char *sql)
+{
+    for (;;) {
+        const char *end;
+
+        if (isspace((unsigned char)*sql) || *sql == ';') {
+            sql++;
+        } else if (sql[0] == '-' && sql[1] == '-') {
+            sql += strcspn(sql, "\n");
+        } else if (sql[0] == '/' && sql[1] == '*') {
+            end = strstr(sql + 2, "*/");
+            sql = end ? end + 2 : sql + strlen(sql);
+        } else {
+            return sql;
+        }
+    }
+}
+
+void ty_sqlite_first_word(const char *sql, char out[16])
+{
+    size_t len = 0;
+
+    sql = skip_blanks(sql);
+    if (*sql && !isalpha((unsigned char)*sql))
+        out[len++] = '?'; /* something, but no word */
+    while (len < 15 && isalpha((unsigned char)sql[len])) {
+        out[len] = (char)toupper((unsigned char)sql[len]);
+        len++;
+    }
+    out[len] = '\0';
+}
+
+static bool is_one_of(const char *word, const char *const words[])
+{
+    for (; *words; words++) {
+        if (strcmp(word, *words) == 0)
+            return true;
+    }
+    return false;
+}
+
+bool ty_sqlite_reads(const char *sql)
+{
+    static const char *const readers[] = {"SELECT", "VALUES", "WITH", "EXPLAIN", NULL};
+    char word[16];
+
+    ty_sqlite_first_word(sql, word);
+    return is_one_of(word, readers);
+}
+
+/* ---- one statement */
+
+/* Stops a statement that has begun to write, such that nothing of it stays. */
+static void abort_statement(struct ty_sqlite_conn *conn, struct ty_sqlite_stmt *stmt)
+{
+    if (stmt->reads)
+        return;
+    sqlite3_interrupt(conn->handle);
+    while (sqlite3_step(stmt->handle) == SQLITE_ROW)
+        ;
+}
+
+static int collect(struct ty_sqlite_conn *conn, struct ty_sqlite_stmt *stmt,
+                   struct ty_sqlite_op *op)
+{
+    bool fits = true, named = false;
+    int code;
+
+    while ((code = sqlite3_step(stmt->handle)) == SQLITE_ROW) {
+        if (op->rows_max && op->row_count >= op->rows_max) {
+            if (stmt->reads)
+                return 0;
+            continue; /* it has to run to its end to be done */
+        }
+        if (!named) /* only now: a changed schema may have changed the columns */
+            fits = ty_sqlite_add_names(op, stmt->handle);
+        named = true;
+        if (!fits || !ty_sqlite_add_row(op, stmt->handle)) {
+            abort_statement(conn, stmt);
+            return ty_sqlite_fail(op, TY_ERR_TOO_LARGE, "result_max",
+                                  "the result is larger than %zu bytes",
+                                  conn->db->options.result_max);
+        }
+    }
+    if (code != SQLITE_DONE)
+        return ty_sqlite_fail_code(conn, op, code);
+    return 0;
+}
+
+static void count_changes(struct ty_sqlite_conn *conn, struct ty_sqlite_op *op)
+{
+    static const char *const changers[] = {"INSERT", "REPLACE", "UPDATE", "DELETE", "WITH", NULL};
+    static const char *const inserters[] = {"INSERT", "REPLACE", "WITH", NULL};
+    char word[16];
+
+    ty_sqlite_first_word(op->sql, word);
+    if (is_one_of(word, changers))
+        op->changes = sqlite3_changes64(conn->handle);
+    if (op->changes > 0 && is_one_of(word, inserters))
+        op->last_id = sqlite3_last_insert_rowid(conn->handle);
+}
+
+static int run_statement(struct ty_sqlite_conn *conn, struct ty_sqlite_op *op)
+{
+    char word[16];
+
+    ty_sqlite_first_word(op->sql, word);
+    conn->vacuums = strcmp(word, "VACUUM") == 0;
+    struct ty_sqlite_stmt *stmt = ty_sqlite_stmt_get(conn, op);
+    if (!stmt)
+        return -1;
+
+    bool may_write = conn->tx ? !conn->tx->read_only : conn->writes;
+    int status = 0;
+
+    if (!stmt->reads && !may_write) {
+        op->bounce = !conn->tx;
+        if (!op->bounce)
+            status = ty_sqlite_fail(op, TY_ERR_INTERNAL, "SQLITE_READONLY",
+                                    "this transaction only reads");
+    } else {
+        status = ty_sqlite_stmt_bind(conn, stmt, op);
+        if (status == 0)
+            status = collect(conn, stmt, op);
+        if (status == 0 && !stmt->reads)
+            count_changes(conn, op);
+    }
+    ty_sqlite_stmt_put(conn, stmt);
+    return status;
+}
+
+/* ---- several */
+
+static int run_each(struct ty_sqlite_conn *conn, struct ty_sqlite_op *op)
+{
+    const char *next = op->sql;
+
+    conn->vacuums = false;
+    while (*(next = skip_blanks(next))) {
+        sqlite3_stmt *handle = NULL;
+
+        conn->refusal = NULL;
+        int code = sqlite3_prepare_v2(conn->handle, next, -1, &handle, &next);
+        if (code == SQLITE_OK && handle) {
+            while ((code = sqlite3_step(handle)) == SQLITE_ROW)
+                ;
+            code = code == SQLITE_DONE ? SQLITE_OK : code;
+        }
+        if (code != SQLITE_OK)
+            ty_sqlite_fail_code(conn, op, code); /* before the message is gone */
+        sqlite3_finalize(handle);
+        if (code != SQLITE_OK)
+            return -1;
+    }
+    return 0;
+}
+
+/* What undoes has nothing to tell: the error that made it necessary has been told. */
+static void undo(struct ty_sqlite_conn *conn, const char *sql)
+{
+    if (sqlite3_get_autocommit(conn->handle))
+        return;
+    conn->trusted = true;
+    if (sqlite3_exec(conn->handle, sql, NULL, NULL, NULL) != SQLITE_OK)
+        conn->broken = true;
+    conn->trusted = false;
+}
+
+static int run_script(struct ty_sqlite_conn *conn, struct ty_sqlite_op *op)
+{
+    bool inner = conn->tx != NULL;
+
+    if (ty_sqlite_conn_exec(conn, op, inner ? "SAVEPOINT script" : "BEGIN IMMEDIATE") < 0)
+        return -1;
+    int status = run_each(conn, op);
+    if (status == 0)
+        status = ty_sqlite_conn_exec(conn, op, inner ? "RELEASE script" : "COMMIT");
+    if (status < 0)
+        undo(conn, inner ? "ROLLBACK TO script; RELEASE script" : "ROLLBACK");
+    return status;
+}
+
+/* ---- transactions */
+
+static int begin(struct ty_sqlite_conn *conn, struct ty_sqlite_op *op)
+{
+    struct ty_sqlite_tx *tx = conn->tx;
+
+    if (tx->begun)
+        return 0;
+    if (tx->read_only && conn->writes && ty_sqlite_conn_exec(conn, op, "PRAGMA query_only=ON") < 0)
+        return -1;
+    if (ty_sqlite_conn_exec(conn, op, tx->read_only ? "BEGIN" : "BEGIN IMMEDIATE") < 0)
+        return -1;
+    tx->begun = true;
+    return 0;
+}
+
+static int end(struct ty_sqlite_conn *conn, struct ty_sqlite_op *op)
+{
+    struct ty_sqlite_tx *tx = conn->tx;
+    int status = 0;
+
+    if (!conn->handle)
+        return 0;
+    if (op->verb == TY_SQLITE_COMMIT && tx->begun)
+        status = ty_sqlite_conn_exec(conn, op, "COMMIT");
+    undo(conn, "ROLLBACK");
+    if (tx->read_only && conn->writes) {
+        conn->trusted = true;
+        if (sqlite3_exec(conn->handle, "PRAGMA query_only=OFF", NULL, NULL, NULL) != SQLITE_OK)
+            conn->broken = true;
+        conn->trusted = false;
+    }
+    return status;
+}
+
+static int run_savepoint(struct ty_sqlite_conn *conn, struct ty_sqlite_op *op)
+{
+    struct ty_sqlite_tx *tx = conn->tx;
+    char sql[64];
+
+    if (op->verb == TY_SQLITE_SAVEPOINT) {
+        snprintf(sql, sizeof(sql), "SAVEPOINT level%u", tx->depth);
+        if (ty_sqlite_conn_exec(conn, op, sql) < 0)
+            return -1;
+        tx->depth++;
+        return 0;
+    }
+    if (tx->depth == 0)
+        return ty_sqlite_fail(op, TY_ERR_INTERNAL, "SQLITE_MISUSE", "no savepoint is open");
+    tx->depth--;
+    if (op->verb == TY_SQLITE_RELEASE)
+        snprintf(sql, sizeof(sql), "RELEASE level%u", tx->depth);
+    else
+        snprintf(sql, sizeof(sql), "ROLLBACK TO level%u; RELEASE level%u", tx->depth, tx->depth);
+    return ty_sqlite_conn_exec(conn, op, sql);
+}
+
+static int run_in_tx(struct ty_sqlite_conn *conn, struct ty_sqlite_op *op)
+{
+    struct ty_sqlite_tx *tx = conn->tx;
+    int status;
+
+    if (tx->dead && op->verb != TY_SQLITE_ROLLBACK)
+        status = ty_sqlite_fail(op, TY_ERR_UNAVAILABLE, "transaction.rolled_back",
+                                "the transaction was rolled back by an earlier error");
+    else if (op->verb == TY_SQLITE_COMMIT || op->verb == TY_SQLITE_ROLLBACK)
+        status = 0;
+    else
+        status = begin(conn, op);
+
+    if (op->verb == TY_SQLITE_COMMIT || op->verb == TY_SQLITE_ROLLBACK) {
+        int ended = end(conn, op);
+        return status < 0 ? status : ended;
+    }
+    if (status < 0)
+        return status;
+    if (op->verb == TY_SQLITE_RUN)
+        status = run_statement(conn, op);
+    else if (op->verb == TY_SQLITE_SCRIPT)
+        status = run_script(conn, op);
+    else
+        status = run_savepoint(conn, op);
+    if (sqlite3_get_autocommit(conn->handle))
+        tx->dead = true; /* some errors roll all of it back */
+    return status;
+}
+
+static void run_op(struct ty_sqlite_conn *conn, struct ty_sqlite_op *op)
+{
+    bool ends = op->verb == TY_SQLITE_COMMIT || op->verb == TY_SQLITE_ROLLBACK;
+
+    if (!ends && atomic_load(&op->cancelled)) {
+        ty_sqlite_fail(op, TY_ERR_CANCELLED, "SQLITE_INTERRUPT", "cancelled");
+        return;
+    }
+    if (!ends && ty_sqlite_conn_open(conn, op) < 0)
+        return;
+
+    if (conn->tx)
+        run_in_tx(conn, op);
+    else if (op->verb == TY_SQLITE_SCRIPT)
+        run_script(conn, op);
+    else
+        run_statement(conn, op);
+
+    if (ty_sqlite_is_outage(op->code) && !conn->db->in_memory)
+        conn->broken = true;
+    if (conn->handle && !conn->tx)
+        undo(conn, "ROLLBACK");
+    if (conn->broken && (ends || !conn->tx))
+        ty_sqlite_conn_close(conn);
+}
+
+void ty_sqlite_run(struct ty_work *work)
+{
+    struct ty_sqlite_op *op =
+        (struct ty_sqlite_op *)((char *)work - offsetof(struct ty_sqlite_op, work));
+    uint64_t start = ty_now_ns();
+
+    run_op(op->conn, op);
+    if (op->status != 0)
+        ty_buf_close(&op->rows);
+    op->run_ns = ty_now_ns() - start;
+}

@@ -1,0 +1,515 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+#include "sqlite_place.h"
+
+/* Takes minutes, unless it is stopped. */
+static const char endless[] = "with recursive n(i) as (select 1 union all select i + 1 from n)"
+                              " select count(*) from n where i < 0";
+
+static void make_table(struct place *place)
+{
+    assert_int_equal(ask(place, "create table t(n integer primary key)", NULL), 0);
+}
+
+static struct ty_sqlite_tx *begin(struct place *place)
+{
+    struct task task = {.op = {.done = on_task}};
+    struct ty_sqlite_tx *tx = ty_sqlite_begin(place->db, &task.op);
+
+    if (tx)
+        return tx;
+    finish(place, &task);
+    return task.op.tx;
+}
+
+static int64_t rows(struct place *place)
+{
+    return number_of(place, "select count(*) from t");
+}
+
+static void a_commit_keeps_and_a_rollback_undoes(void **state)
+{
+    (void)state;
+    struct place place;
+
+    place_open(&place);
+    make_table(&place);
+    struct ty_sqlite_tx *tx = begin(&place);
+    assert_int_equal(done_in(&place, tx, TY_SQLITE_RUN, "insert into t values (1)"), 0);
+    assert_int_equal(rows(&place), 0); /* nobody else sees it yet */
+    assert_int_equal(done_in(&place, tx, TY_SQLITE_COMMIT, NULL), 0);
+    assert_int_equal(rows(&place), 1);
+
+    tx = begin(&place);
+    assert_int_equal(done_in(&place, tx, TY_SQLITE_RUN, "insert into t values (2)"), 0);
+    assert_int_equal(done_in(&place, tx, TY_SQLITE_ROLLBACK, NULL), 0);
+    assert_int_equal(rows(&place), 1);
+
+    tx = begin(&place); /* nothing in it: no statement is sent */
+    assert_int_equal(done_in(&place, tx, TY_SQLITE_COMMIT, NULL), 0);
+    assert_int_equal(place_leave(&place), 0);
+}
+
+static void levels_are_undone_on_their_own(void **state)
+{
+    (void)state;
+    struct place place;
+
+    place_open(&place);
+    make_table(&place);
+    struct ty_sqlite_tx *tx = begin(&place);
+    assert_int_equal(done_in(&place, tx, TY_SQLITE_RUN, "insert into t values (1)"), 0);
+    assert_int_equal(done_in(&place, tx, TY_SQLITE_SAVEPOINT, NULL), 0);
+    assert_int_equal(done_in(&place, tx, TY_SQLITE_RUN, "insert into t values (2)"), 0);
+    assert_int_equal(done_in(&place, tx, TY_SQLITE_SAVEPOINT, NULL), 0);
+    assert_int_equal(done_in(&place, tx, TY_SQLITE_RUN, "insert into t values (3)"), 0);
+    assert_int_equal(done_in(&place, tx, TY_SQLITE_RELEASE, NULL), 0);
+    assert_int_equal(done_in(&place, tx, TY_SQLITE_ROLLBACK_TO, NULL), 0);
+    assert_int_equal(done_in(&place, tx, TY_SQLITE_RUN, "insert into t values (4)"), 0);
+    assert_int_equal(done_in(&place, tx, TY_SQLITE_RELEASE, NULL), -1); /* there is none */
+    assert_int_equal(done_in(&place, tx, TY_SQLITE_COMMIT, NULL), 0);
+
+    assert_int_equal(number_of(&place, "select sum(n) from t"), 5);
+    assert_int_equal(place_leave(&place), 0);
+}
+
+static void a_commit_that_breaks_a_constraint_undoes_all(void **state)
+{
+    (void)state;
+    struct place place;
+
+    place_open(&place);
+    make_table(&place);
+    assert_int_equal(
+        ask(&place, "create table c(n references t deferrable initially deferred)", NULL), 0);
+    struct ty_sqlite_tx *tx = begin(&place);
+    assert_int_equal(done_in(&place, tx, TY_SQLITE_RUN, "insert into c values (9)"), 0);
+    struct task task;
+    start_in(tx, &task, TY_SQLITE_COMMIT, NULL);
+    finish(&place, &task);
+
+    assert_int_equal(task.op.status, -1);
+    assert_string_equal(task.op.error.detail, "SQLITE_CONSTRAINT_FOREIGNKEY");
+    assert_int_equal(number_of(&place, "select count(*) from c"), 0);
+    assert_int_equal(ask(&place, "insert into t values (1)", NULL), 0);
+    assert_int_equal(place_leave(&place), 0);
+}
+
+static void a_reading_transaction_sees_one_state_and_does_not_write(void **state)
+{
+    (void)state;
+    struct place place;
+    struct task task = {.op = {.read_only = true, .done = on_task}};
+
+    place_open(&place);
+    make_table(&place);
+    struct ty_sqlite_tx *tx = ty_sqlite_begin(place.db, &task.op);
+    assert_non_null(tx);
+    assert_int_equal(done_in(&place, tx, TY_SQLITE_RUN, "select * from t"), 0);
+    assert_int_equal(ask(&place, "insert into t values (1)", NULL), 0);
+    start_in(tx, &task, TY_SQLITE_RUN, "select * from t");
+    finish(&place, &task);
+    assert_int_equal(task.op.row_count, 0);
+    start_in(tx, &task, TY_SQLITE_RUN, "insert into t values (2)");
+    finish(&place, &task);
+
+    assert_int_equal(task.op.status, -1);
+    assert_string_equal(task.op.error.detail, "SQLITE_READONLY");
+    assert_int_equal(done_in(&place, tx, TY_SQLITE_COMMIT, NULL), 0);
+    assert_int_equal(rows(&place), 1);
+    assert_int_equal(place_leave(&place), 0);
+}
+
+static void the_same_holds_in_memory(void **state)
+{
+    (void)state;
+    struct place place;
+    struct task task = {.op = {.read_only = true, .done = on_task}};
+
+    place_make(&place);
+    struct ty_sqlite_options options = place_options(&place);
+    options.url = "sqlite::memory:";
+    place.db = ty_sqlite_new(&place.loop, &options, NULL);
+    make_table(&place);
+    struct ty_sqlite_tx *tx = ty_sqlite_begin(place.db, &task.op);
+    assert_int_equal(done_in(&place, tx, TY_SQLITE_RUN, "insert into t values (1)"), -1);
+    assert_int_equal(done_in(&place, tx, TY_SQLITE_ROLLBACK, NULL), 0);
+
+    assert_int_equal(ask(&place, "insert into t values (1)", NULL), 0);
+    assert_int_equal(place_leave(&place), 0);
+}
+
+static void run_a_little(struct place *place)
+{
+    uint64_t start = ty_now_ms();
+
+    while (ty_now_ms() - start < 50)
+        uv_run(&place->loop, UV_RUN_NOWAIT);
+}
+
+static void a_statement_stops_when_it_is_cancelled(void **state)
+{
+    (void)state;
+    struct place place;
+    struct task task;
+
+    place_open(&place);
+    make_table(&place);
+    start(&place, &task, endless);
+    run_a_little(&place);
+    assert_int_equal(task.calls, 0);
+    uint64_t cancelled = ty_now_ms();
+    ty_sqlite_cancel(&task.op);
+    finish(&place, &task);
+
+    assert_int_equal(task.op.status, UV_ECANCELED);
+    assert_true(ty_now_ms() - cancelled < 1000);
+    for (int i = 0; i < 4; i++) /* and the connection works as before */
+        assert_int_equal(rows(&place), 0);
+    assert_int_equal(place_leave(&place), 0);
+}
+
+static void a_cancelled_write_leaves_nothing(void **state)
+{
+    (void)state;
+    struct place place;
+    struct task task;
+
+    place_open(&place);
+    make_table(&place);
+    start(&place, &task,
+          "insert into t with recursive n(i) as (select 1 union all select i + 1 from n)"
+          " select i from n");
+    run_a_little(&place);
+    ty_sqlite_cancel(&task.op);
+    finish(&place, &task);
+
+    assert_int_equal(task.op.status, UV_ECANCELED);
+    assert_int_equal(rows(&place), 0);
+    assert_int_equal(ask(&place, "insert into t values (1)", NULL), 0);
+    assert_int_equal(place_leave(&place), 0);
+}
+
+static void a_dropped_transaction_is_undone_whatever_it_does(void **state)
+{
+    (void)state;
+    struct place place;
+    struct task write, read, waiting;
+
+    place_open(&place);
+    make_table(&place);
+    struct ty_sqlite_tx *tx = begin(&place);
+    start_in(tx, &write, TY_SQLITE_RUN, "insert into t values (1)");
+    start_in(tx, &read, TY_SQLITE_RUN, endless);
+    finish(&place, &write);
+    start_in(tx, &waiting, TY_SQLITE_RUN, "insert into t values (2)");
+    ty_sqlite_tx_drop(tx);
+    finish(&place, &read);
+    finish(&place, &waiting);
+
+    assert_int_equal(write.op.status, 0);
+    assert_int_equal(read.op.status, UV_ECANCELED);
+    assert_int_equal(waiting.op.status, UV_ECANCELED);
+    assert_int_equal(ask(&place, "insert into t values (3)", NULL), 0);
+    assert_int_equal(number_of(&place, "select sum(n) from t"), 3);
+    assert_int_equal(place_leave(&place), 0);
+}
+
+static void an_error_that_rolls_back_is_noticed(void **state)
+{
+    (void)state;
+    struct place place;
+    struct task task;
+
+    place_open(&place);
+    make_table(&place);
+    struct ty_sqlite_tx *tx = begin(&place);
+    assert_int_equal(done_in(&place, tx, TY_SQLITE_RUN, "insert into t values (1)"), 0);
+    assert_int_equal(done_in(&place, tx, TY_SQLITE_RUN, "insert or rollback into t values (1)"),
+                     -1);
+    start_in(tx, &task, TY_SQLITE_RUN, "insert into t values (2)");
+    finish(&place, &task);
+    assert_string_equal(task.op.error.detail, "transaction.rolled_back");
+    assert_int_equal(done_in(&place, tx, TY_SQLITE_COMMIT, NULL), -1);
+
+    assert_int_equal(rows(&place), 0);
+    assert_int_equal(place_leave(&place), 0);
+}
+
+static void who_waits_too_long_is_told(void **state)
+{
+    (void)state;
+    struct place place;
+    struct task first, second;
+
+    place_make(&place);
+    struct ty_sqlite_options options = place_options(&place);
+    options.wait_ms = 400;
+    options.queue_max = 2;
+    place.db = ty_sqlite_new(&place.loop, &options, NULL);
+    make_table(&place);
+    struct ty_sqlite_tx *tx = begin(&place);
+    uint64_t begun = ty_now_ms();
+    struct task third = {.op = {.done = on_task}};
+    start(&place, &first, "insert into t values (1)");
+    start(&place, &second, "insert into t values (2)");
+    assert_null(ty_sqlite_begin(place.db, &third.op)); /* no place in the line */
+    finish(&place, &third);
+    assert_string_equal(third.op.error.detail, "pool.queue");
+    assert_true(ty_now_ms() - begun < 350);
+    finish(&place, &first);
+    finish(&place, &second);
+
+    assert_int_equal(first.op.error.kind, TY_ERR_UNAVAILABLE);
+    assert_string_equal(first.op.error.detail, "pool.timeout");
+    assert_true(ty_now_ms() - begun >= 390);
+    assert_true(ty_now_ms() - begun < 2000);
+    assert_int_equal(done_in(&place, tx, TY_SQLITE_COMMIT, NULL), 0);
+    assert_int_equal(rows(&place), 0);
+    assert_int_equal(place_leave(&place), 0);
+}
+
+static void readers_and_the_writer_do_not_wait_for_each_other(void **state)
+{
+    (void)state;
+    struct place place;
+    struct task slow[2], third;
+
+    place_open(&place);
+    make_table(&place);
+    struct ty_sqlite_tx *tx = begin(&place);
+    assert_int_equal(done_in(&place, tx, TY_SQLITE_RUN, "insert into t values (1)"), 0);
+    assert_int_equal(rows(&place), 0);
+    start(&place, &slow[0], endless);
+    start(&place, &slow[1], endless);
+    assert_int_equal(done_in(&place, tx, TY_SQLITE_COMMIT, NULL), 0);
+    start(&place, &third, "select count(*) from t"); /* both readers are busy: in line */
+    run_a_little(&place);
+    assert_int_equal(third.calls, 0);
+    ty_sqlite_cancel(&slow[0].op);
+    finish(&place, &third);
+    assert_int_equal(third.op.status, 0);
+    ty_sqlite_op_close(&third.op);
+    ty_sqlite_cancel(&slow[1].op);
+    finish(&place, &slow[0]);
+    finish(&place, &slow[1]);
+    assert_int_equal(place_leave(&place), 0);
+}
+
+static void a_statement_that_writes_after_all_finds_the_writer(void **state)
+{
+    (void)state;
+    struct place place;
+    struct task task;
+
+    place_open(&place);
+    make_table(&place);
+    assert_true(ty_sqlite_reads("with x as (values (1)) insert into t select * from x"));
+    start(&place, &task, "with x as (values (1)) insert into t select * from x returning n");
+    finish(&place, &task);
+
+    assert_int_equal(task.op.status, 0);
+    assert_int_equal(task.op.row_count, 1);
+    ty_sqlite_op_close(&task.op);
+    assert_int_equal(rows(&place), 1);
+    assert_int_equal(place_leave(&place), 0);
+}
+
+static void closing_waits_for_what_runs_and_undoes_what_is_open(void **state)
+{
+    (void)state;
+    struct place place;
+    struct task running, queued, late;
+
+    place_open(&place);
+    make_table(&place);
+    struct ty_sqlite_tx *tx = begin(&place);
+    assert_int_equal(done_in(&place, tx, TY_SQLITE_RUN, "insert into t values (1)"), 0);
+    start(&place, &running, "select count(*) from t");
+    start(&place, &queued, "insert into t values (2)");
+    ty_sqlite_close(place.db, on_place_closed, &place);
+    assert_int_equal(place.closed, 0);
+    start(&place, &late, "select 1");
+    while (!place.closed)
+        uv_run(&place.loop, UV_RUN_ONCE);
+    place.db = NULL;
+
+    assert_int_equal(running.op.status, 0);
+    ty_sqlite_op_close(&running.op);
+    assert_string_equal(queued.op.error.detail, "pool.closed");
+    assert_string_equal(late.op.error.detail, "pool.closed");
+    place.closed = 0;
+    struct ty_sqlite_options options = place_options(&place);
+    place.db = ty_sqlite_new(&place.loop, &options, NULL);
+    assert_int_equal(rows(&place), 0);
+    assert_int_equal(place_leave(&place), 0);
+}
+
+/* ---- several processes on one file */
+
+static int count_up(const char *folder, int times)
+{
+    struct place place = {0};
+    int failures = 0;
+
+    snprintf(place.url, sizeof(place.url), "sqlite:%s/test.db", folder);
+    uv_loop_init(&place.loop);
+    struct ty_sqlite_options options = place_options(&place);
+    place.db = ty_sqlite_new(&place.loop, &options, NULL);
+    failures += ask(&place, "create table if not exists c(n)", NULL) != 0;
+    for (int i = 0; i < times; i++) {
+        struct ty_sqlite_tx *tx = begin(&place);
+
+        failures += done_in(&place, tx, TY_SQLITE_RUN,
+                            "insert into c select 0 where not exists (select 1 from c)") != 0;
+        failures += done_in(&place, tx, TY_SQLITE_RUN, "update c set n = n + 1") != 0;
+        failures += done_in(&place, tx, TY_SQLITE_COMMIT, NULL) != 0;
+    }
+    place_shut(&place);
+    return failures;
+}
+
+static void processes_take_turns(void **state)
+{
+    (void)state;
+    enum { PROCESSES = 3, TIMES = 100 };
+    struct place place;
+    pid_t children[PROCESSES];
+
+    place_make(&place);
+    for (int i = 0; i < PROCESSES; i++) {
+        children[i] = fork();
+        if (children[i] == 0)
+            _exit(count_up(place.folder, TIMES));
+    }
+    for (int i = 0; i < PROCESSES; i++) {
+        int status;
+
+        waitpid(children[i], &status, 0);
+        assert_true(WIFEXITED(status));
+        assert_int_equal(WEXITSTATUS(status), 0);
+    }
+    struct ty_sqlite_options options = place_options(&place);
+    place.db = ty_sqlite_new(&place.loop, &options, NULL);
+
+    assert_int_equal(number_of(&place, "select n from c"), PROCESSES * TIMES);
+    assert_int_equal(place_leave(&place), 0);
+}
+
+static void busy_for_too_long_is_unavailable(void **state)
+{
+    (void)state;
+    struct place one, two;
+    struct task task;
+
+    place_open(&one);
+    make_table(&one);
+    place_make(&two);
+    memcpy(two.url, one.url, sizeof(one.url));
+    struct ty_sqlite_options options = place_options(&two);
+    options.busy_ms = 50;
+    two.db = ty_sqlite_new(&two.loop, &options, NULL);
+    struct ty_sqlite_tx *tx = begin(&one);
+    assert_int_equal(done_in(&one, tx, TY_SQLITE_RUN, "insert into t values (1)"), 0);
+    start(&two, &task, "insert into t values (2)");
+    finish(&two, &task);
+
+    assert_int_equal(task.op.error.kind, TY_ERR_UNAVAILABLE);
+    assert_string_equal(task.op.error.detail, "SQLITE_BUSY");
+    assert_int_equal(done_in(&one, tx, TY_SQLITE_COMMIT, NULL), 0);
+    assert_int_equal(ask(&two, "insert into t values (2)", NULL), 0);
+    assert_int_equal(place_leave(&two), 0);
+    assert_int_equal(place_leave(&one), 0);
+}
+
+/* Commits n = 1, 2, ... and tells each, until it is killed in the middle of one. */
+static void write_until_killed(const char *folder, int told)
+{
+    struct place place = {0};
+
+    snprintf(place.url, sizeof(place.url), "sqlite:%s/test.db", folder);
+    uv_loop_init(&place.loop);
+    struct ty_sqlite_options options = place_options(&place);
+    place.db = ty_sqlite_new(&place.loop, &options, NULL);
+    for (int n = 1;; n++) {
+        struct ty_sqlite_tx *tx = begin(&place);
+        char sql[64];
+
+        snprintf(sql, sizeof(sql), "insert into t values (%d)", n);
+        done_in(&place, tx, TY_SQLITE_RUN, sql);
+        done_in(&place, tx, TY_SQLITE_RUN, "insert into big values (randomblob(100000))");
+        done_in(&place, tx, TY_SQLITE_COMMIT, NULL);
+        if (write(told, &n, sizeof(n)) != sizeof(n))
+            _exit(1);
+    }
+}
+
+static void what_a_killed_process_committed_is_there_and_nothing_else(void **state)
+{
+    (void)state;
+    struct place place;
+    int ends[2], n = 0, last = 0;
+
+    place_open(&place);
+    make_table(&place);
+    assert_int_equal(ask(&place, "create table big(b)", NULL), 0);
+    place_shut(&place);
+    for (int round = 0; round < 3; round++) {
+        assert_int_equal(pipe(ends), 0);
+        pid_t child = fork();
+        if (child == 0)
+            write_until_killed(place.folder, ends[1]);
+        close(ends[1]);
+        do {
+            assert_int_equal(read(ends[0], &n, sizeof(n)), sizeof(n));
+        } while (n < 5);
+        kill(child, SIGKILL);
+        waitpid(child, NULL, 0);
+        while (read(ends[0], &n, sizeof(n)) == sizeof(n))
+            ;
+        close(ends[0]);
+        last = n;
+
+        struct ty_sqlite_options options = place_options(&place);
+        place.closed = 0;
+        place.db = ty_sqlite_new(&place.loop, &options, NULL);
+        assert_int_equal(
+            number_of(&place, "select integrity_check = 'ok' from pragma_integrity_check"), 1);
+        assert_in_range(rows(&place), last, last + 1); /* one may be committed but not told */
+        assert_int_equal(number_of(&place, "select count(*) from big"), rows(&place));
+        assert_int_equal(ask(&place, "delete from t", NULL), 0);
+        assert_int_equal(ask(&place, "delete from big", NULL), 0);
+        place_shut(&place);
+    }
+    assert_int_equal(place_leave(&place), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_commit_keeps_and_a_rollback_undoes),
+        cmocka_unit_test(levels_are_undone_on_their_own),
+        cmocka_unit_test(a_commit_that_breaks_a_constraint_undoes_all),
+        cmocka_unit_test(a_reading_transaction_sees_one_state_and_does_not_write),
+        cmocka_unit_test(the_same_holds_in_memory),
+        cmocka_unit_test(a_statement_stops_when_it_is_cancelled),
+        cmocka_unit_test(a_cancelled_write_leaves_nothing),
+        cmocka_unit_test(a_dropped_transaction_is_undone_whatever_it_does),
+        cmocka_unit_test(an_error_that_rolls_back_is_noticed),
+        cmocka_unit_test(who_waits_too_long_is_told),
+        cmocka_unit_test(readers_and_the_writer_do_not_wait_for_each_other),
+        cmocka_unit_test(a_statement_that_writes_after_all_finds_the_writer),
+        cmocka_unit_test(closing_waits_for_what_runs_and_undoes_what_is_open),
+        cmocka_unit_test(processes_take_turns),
+        cmocka_unit_test(busy_for_too_long_is_unavailable),
+        cmocka_unit_test(what_a_killed_process_committed_is_there_and_nothing_else),
+    };
+    return cmocka_run_group_tests_name("sqlite_tx", tests, NULL, NULL);
+}
