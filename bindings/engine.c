@@ -1,6 +1,7 @@
 #include "engine.h"
 
 #include <lauxlib.h>
+#include <luajit.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -333,6 +334,8 @@ static bool engine_ready(struct ty_buf *out)
 }
 
 const struct ty_engine ty_lua_engine = {
+    .version = LUAJIT_VERSION,
+    .stops_loops = TY_LUAJIT_CHECKHOOK,
     .open = engine_open,
     .close = engine_close,
     .set_config = engine_set_config,

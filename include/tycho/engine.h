@@ -30,6 +30,9 @@ struct ty_engine_env {
 typedef void ty_engine_loaded_fn(struct ty_generation *gen, const char *faults, void *arg);
 
 struct ty_engine {
+    const char *version; /* of the interpreter */
+    bool stops_loops;    /* endless loops can be stopped from outside */
+
     /* Once per process, before anything else, and last of all. */
     void (*open)(const struct ty_engine_env *env);
     void (*close)(void (*done)(void *arg), void *arg);
