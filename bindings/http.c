@@ -66,6 +66,7 @@ void ty_generation_forget_calls(struct ty_generation *gen)
 
 /* ---- what goes wrong */
 
+/* log_failure(call, coroutine or traceback, error) */
 static int log_failure(lua_State *L)
 {
     struct ty_call *call = lua_touserdata(L, 1);
@@ -84,10 +85,12 @@ static int log_failure(lua_State *L)
         lua_pushliteral(L, "(an error that cannot be shown)");
     }
     const char *message = lua_tolstring(L, -1, &len);
-    if (co) {
+    if (co)
         luaL_traceback(L, co, NULL, 0);
+    else
+        lua_pushvalue(L, 2);
+    if (lua_isstring(L, -1))
         ty_log_add_field(&fields, "traceback", lua_tostring(L, -1), lua_objlen(L, -1));
-    }
     if (req->match.route)
         ty_log_add_field(&fields, "route", req->match.route->pattern,
                          strlen(req->match.route->pattern));
@@ -400,6 +403,26 @@ static int l_on_error(lua_State *L)
     return set_handler(L, TY_HANDLER_ERROR);
 }
 
+/* failed(err, traceback): a script answers the error itself; it is counted and logged all the same */
+static int l_failed(lua_State *L)
+{
+    struct ty_request *req = ty_fiber_request(L);
+
+    lua_settop(L, 2);
+    if (!req)
+        return 0;
+    lua_insert(L, 1);
+    set_error_kind(L, req);
+    if (req->aborted || is_expected(L))
+        return 0;
+    lua_pushcfunction(L, log_failure);
+    lua_pushlightuserdata(L, req->data);
+    lua_pushvalue(L, 1);
+    lua_pushvalue(L, 2);
+    lua_call(L, 3, 0);
+    return 0;
+}
+
 /* write(chunk): a piece of a streamed body; waits while the client is slow */
 static int l_write(lua_State *L)
 {
@@ -442,9 +465,9 @@ static int l_check_header(lua_State *L)
 int luaopen_tycho_core_http(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"check_header", l_check_header}, {"on_error", l_on_error}, {"route", l_route},
-        {"simulate", ty_simulate},        {"unmatched", l_unmatched}, {"write", l_write},
-        {NULL, NULL},
+        {"check_header", l_check_header}, {"failed", l_failed},       {"on_error", l_on_error},
+        {"route", l_route},               {"simulate", ty_simulate},  {"unmatched", l_unmatched},
+        {"write", l_write},               {NULL, NULL},
     };
     struct ty_generation *gen = generation_of(L);
 
