@@ -24,9 +24,14 @@ struct task {
     int calls;
 };
 
+/* The loop that finish() runs. */
+static uv_loop_t *running_loop;
+
 static inline void on_task(struct ty_sqlite_op *op)
 {
     ((struct task *)op)->calls++;
+    if (running_loop)
+        uv_stop(running_loop); /* or it would wait for its next timer first */
 }
 
 static inline struct ty_sqlite_options place_options(struct place *place)
@@ -104,8 +109,10 @@ static inline void start_in(struct ty_sqlite_tx *tx, struct task *task, enum ty_
 
 static inline void finish(struct place *place, const struct task *task)
 {
+    running_loop = &place->loop;
     while (!task->calls)
         uv_run(&place->loop, UV_RUN_ONCE);
+    running_loop = NULL;
 }
 
 /* Runs a statement and returns its status; the first cell of its result, if that is a number, goes
