@@ -57,7 +57,7 @@ int main(int argc, char **argv)
 
     if (!out || !lens)
         die(argv[1]);
-    qsort(paths, (size_t)count, sizeof(*paths), compare_paths);
+    qsort((void *)paths, (size_t)count, sizeof(*paths), compare_paths);
     fprintf(out, "#include \"tycho/embedded.h\"\n\nconst char ty_version[] = \"%s\";\n\n", argv[2]);
     for (int i = 0; i < count; i++)
         lens[i] = write_data(out, paths[i], i);

@@ -53,13 +53,15 @@ add_packages() {
 }
 
 is_known() {
-    apt-cache policy "$1" 2>/dev/null | grep -q 'Candidate: [^(]'
+    [[ $(apt-cache policy "$1" 2>/dev/null) == *"Candidate: "[!\(]* ]]
 }
 
 # Debian 12 lacks two libraries that its successor has; both depend on libc alone. The pin keeps
 # everything else of that suite out.
 add_next_suite() {
     local kind=list entry
+    [ "$(. /etc/os-release && echo "${VERSION_CODENAME:-}")" = bookworm ] ||
+        die "this distribution has no $names; install by hand: $next_packages"
     entry=$(derive_source deb "$next_suite") || die "this machine's APT has no Debian archive to" \
         "take $next_suite from; install by hand: $next_packages"
     case $entry in *Types:*) kind=sources ;; esac

@@ -3,7 +3,8 @@
 # Nothing here knows the address of a mirror: an entry that the machine already uses for its
 # distribution is repeated with another type and suite, so its mirror, keys and options apply.
 
-# Prints a deb822 or one-line entry: derive_source TYPE SUITE; fails if the machine has none.
+# Prints a deb822 or one-line entry for a suite of Debian: derive_source TYPE SUITE; fails if the
+# machine uses no archive of Debian.
 derive_source() {
     local type=$1 suite=$2 codename id entry file number
     codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
@@ -12,7 +13,7 @@ derive_source() {
         'Created-By: Packages' 2>/dev/null |
         awk -F'|' -v id="$id" -v codename="$codename" \
             'tolower($1) == id && $2 == codename && $3 == "main" { print $4; exit }')
-    [ -n "$entry" ] || return 1
+    [ "$id" = debian ] && [ -n "$entry" ] || return 1
     file=${entry%:*} number=${entry##*:}
     case $file in
         *.sources) derive_stanza "$type" "$suite" "$number" <"$file" ;;
