@@ -1,0 +1,15 @@
+/* The operators' listener, in the master: /livez, /readyz, /metrics.
+ *
+ * It answers while every worker is busy, stuck or dead. An ordinary HTTP server whose site is
+ * written in C.
+ */
+#pragma once
+
+#include "host/master.h"
+
+/* Listens. NULL: `error` is one line. */
+struct admin *admin_open(struct master *master, const char *host, struct ty_error *error);
+const char *admin_address(const struct admin *admin);
+/* Cuts everything; memory goes in admin_free(), once the loop has run dry. */
+void admin_close(struct admin *admin);
+void admin_free(struct admin *admin);

@@ -1,0 +1,237 @@
+#define _GNU_SOURCE
+#include "host/child.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tycho/memory.h"
+
+static const char variable[] = "TYCHO_CHILD";
+
+extern char **environ;
+
+enum { LINGER_MS = 2000 };
+
+struct child {
+    uv_process_t process;
+    uv_timer_t linger;          /* a process without a channel may end, not live on */
+    struct ty_channel *channel; /* NULL once it is gone */
+    struct child_events events;
+    bool has_exited, is_dropped;
+    int exit_code, signal;
+};
+
+/* ---- the end */
+
+static void on_closed(uv_handle_t *handle)
+{
+    free(handle->data);
+}
+
+static void on_linger_closed(uv_handle_t *handle)
+{
+    struct child *child = handle->data;
+
+    uv_close((uv_handle_t *)&child->process, on_closed);
+}
+
+static void close_handles(struct child *child)
+{
+    uv_close((uv_handle_t *)&child->linger, on_linger_closed);
+}
+
+/* The last messages may be read after the process is reaped: both ends are waited for. */
+static void maybe_end(struct child *child)
+{
+    if (!child->has_exited || child->channel)
+        return;
+    if (!child->is_dropped)
+        child->events.ended(child, child->exit_code, child->signal, child->events.arg);
+    close_handles(child);
+}
+
+static void on_exit_(uv_process_t *process, int64_t exit_code, int signal)
+{
+    struct child *child = process->data;
+
+    child->has_exited = true;
+    child->exit_code = (int)exit_code;
+    child->signal = signal;
+    maybe_end(child);
+}
+
+static void on_message(struct ty_channel *channel, const char *json, size_t len, int fd, void *arg)
+{
+    struct child *child = arg;
+
+    (void)channel;
+    if (fd >= 0)
+        close(fd); /* children have nothing to pass */
+    if (!child->is_dropped)
+        child->events.message(child, json, len, child->events.arg);
+}
+
+static void on_linger(uv_timer_t *timer)
+{
+    child_kill(timer->data, SIGKILL);
+}
+
+static void on_gone(struct ty_channel *channel, void *arg)
+{
+    struct child *child = arg;
+
+    ty_channel_close(channel);
+    child->channel = NULL;
+    uv_timer_start(&child->linger, on_linger, LINGER_MS, 0);
+    maybe_end(child);
+}
+
+/* ---- starting */
+
+static bool is_private(const char *entry)
+{
+    static const char *const names[] = {"TYCHO_CHILD=",   "NOTIFY_SOCKET=", "WATCHDOG_PID=",
+                                        "WATCHDOG_USEC=", "LISTEN_FDS=",    "LISTEN_PID="};
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+        if (strncmp(entry, names[i], strlen(names[i])) == 0)
+            return true;
+    return false;
+}
+
+/* The environment with our variable; the list and its first entry are to be freed. */
+static char **make_environment(const struct child_order *order)
+{
+    size_t count = 0, kept = 1;
+
+    while (environ[count])
+        count++;
+    char **list = ty_zalloc((count + 2) * sizeof(*list));
+    list[0] = ty_asprintf("%s=%s:%u:%u:%d", variable, order->role, order->slot,
+                          order->listener_count, getpid());
+    for (size_t i = 0; i < count; i++)
+        if (!is_private(environ[i]))
+            list[kept++] = environ[i];
+    return list;
+}
+
+static int spawn(uv_loop_t *loop, struct child *child, const struct child_order *order, int channel)
+{
+    uv_stdio_container_t stdio[CHILD_LISTENER_FD + TY_SHM_SLOTS_MAX] = {0};
+    char *args[] = {(char *)order->title, NULL};
+    uv_process_options_t options = {.file = "/proc/self/exe",
+                                    .args = args,
+                                    .exit_cb = on_exit_,
+                                    .stdio = stdio,
+                                    .stdio_count =
+                                        (int)(CHILD_LISTENER_FD + order->listener_count)};
+    int status;
+
+    stdio[0].flags = UV_IGNORE;
+    for (int fd = 1; fd < options.stdio_count; fd++)
+        stdio[fd].flags = UV_INHERIT_FD;
+    stdio[1].data.fd = 1;
+    stdio[2].data.fd = 2;
+    stdio[CHILD_CHANNEL_FD].data.fd = channel;
+    stdio[CHILD_SHM_FD].data.fd = order->shm_fd;
+    for (unsigned i = 0; i < order->listener_count; i++)
+        stdio[(unsigned)CHILD_LISTENER_FD + i].data.fd = order->listeners[i];
+    options.env = make_environment(order);
+    status = uv_spawn(loop, &child->process, &options);
+    free(options.env[0]);
+    free(options.env);
+    return status;
+}
+
+struct child *child_start(uv_loop_t *loop, const struct child_order *order,
+                          const struct child_events *events, int *status)
+{
+    struct child *child = ty_zalloc(sizeof(*child));
+    int fds[2];
+
+    child->events = *events;
+    child->process.data = child->linger.data = child;
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) != 0) {
+        *status = -errno;
+        free(child);
+        return NULL;
+    }
+    uv_timer_init(loop, &child->linger);
+    *status = spawn(loop, child, order, fds[1]);
+    close(fds[1]);
+    if (*status < 0) {
+        close(fds[0]);
+        close_handles(child);
+        return NULL;
+    }
+    child->channel = ty_channel_new(loop, fds[0], on_message, on_gone, child);
+    return child;
+}
+
+int child_pid(const struct child *child)
+{
+    return child->process.pid;
+}
+
+struct ty_channel *child_channel(struct child *child)
+{
+    return child->channel;
+}
+
+void child_kill(struct child *child, int signal)
+{
+    if (!child->has_exited)
+        uv_process_kill(&child->process, signal);
+}
+
+void child_drop(struct child *child)
+{
+    child->is_dropped = true;
+    child_kill(child, SIGKILL);
+}
+
+/* ---- in the child */
+
+/* A variable that leaked into a shell is not enough: the parent must be the one that wrote it,
+ * and the channel must be there. */
+bool child_self(struct child_self *self)
+{
+    const char *value = getenv(variable);
+    struct stat st;
+    int parent = 0;
+    char end;
+
+    if (!value || sscanf(value, "%7[a-z]:%u:%u:%d%c", self->role, &self->slot,
+                         &self->listener_count, &parent, &end) != 4)
+        return false;
+    return parent == getppid() && self->slot < TY_SHM_SLOTS_MAX &&
+           self->listener_count <= TY_SHM_SLOTS_MAX && fstat(CHILD_CHANNEL_FD, &st) == 0 &&
+           S_ISSOCK(st.st_mode);
+}
+
+void child_settle(const struct child_self *self)
+{
+    int parent = 0;
+    char name[32];
+
+    sscanf(getenv(variable), "%*[^:]:%*u:%*u:%d", &parent);
+    unsetenv(variable);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent)
+        _exit(1); /* it died before we asked */
+    if (self->slot > 0)
+        snprintf(name, sizeof(name), "tycho-%s-%u", self->role, self->slot);
+    else
+        snprintf(name, sizeof(name), "tycho-%s", self->role);
+    prctl(PR_SET_NAME, name); /* else it is called after /proc/self/exe */
+    for (unsigned i = 0; i < CHILD_LISTENER_FD - 3 + self->listener_count; i++)
+        fcntl((int)i + 3, F_SETFD, FD_CLOEXEC);
+}

@@ -1,0 +1,316 @@
+#include "host/master.h"
+
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/control.h"
+#include "host/message.h"
+#include "host/status.h"
+#include "tycho/log.h"
+#include "tycho/memory.h"
+
+enum { DESCRIBE_MS = 2000 };
+
+/* ---- reload, rollback */
+
+static void on_progress(const char *text, void *arg)
+{
+    control_progress(arg, text);
+}
+
+static void on_reloaded(const struct reload_result *result, void *arg)
+{
+    static const char *const outcomes[] = {"committed", "unchanged", "refused", "failed"};
+    bool ok = result->outcome <= RELOAD_UNCHANGED;
+    struct ty_buf json = {0};
+
+    ty_buf_addf(&json, ",\"outcome\":\"%s\",\"generation\":\"%s\",\"ms\":%" PRIu64,
+                outcomes[result->outcome], result->id, result->ms);
+    ty_buf_adds(&json, ",\"warning\":\"");
+    ty_buf_add_json(&json, result->warning, strlen(result->warning));
+    ty_buf_adds(&json, ok ? "\",\"message\":\"" : "\",\"error\":\"");
+    ty_buf_add_json(&json, result->text, strlen(result->text));
+    ty_buf_adds(&json, "\"");
+    control_answer(arg, ok, ty_buf_cstr(&json));
+    ty_buf_close(&json);
+}
+
+static void ask_reload(struct master *master, struct client *client, enum reload_kind kind,
+                       yyjson_val *command)
+{
+    struct reload_ask ask = {.kind = kind,
+                             .force = message_bool(command, "force"),
+                             .progress = on_progress,
+                             .done = on_reloaded,
+                             .arg = client};
+
+    if (!master->active) {
+        control_refuse(client, "the server has not finished starting");
+        return;
+    }
+    snprintf(ask.id, sizeof(ask.id), "%s", message_str(command, "id"));
+    reload_ask(master->reload, &ask);
+}
+
+static void run_reload(struct master *master, struct client *client, yyjson_val *command)
+{
+    ask_reload(master, client, RELOAD_FILES, command);
+}
+
+static void run_rollback(struct master *master, struct client *client, yyjson_val *command)
+{
+    ask_reload(master, client, RELOAD_BACK, command);
+}
+
+/* ---- ps, routes: the workers know */
+
+struct description {
+    struct description *next;
+    struct master *master;
+    struct client *client; /* NULL: nobody waits any more */
+    uint64_t token;
+    bool is_awaited[TY_SHM_SLOTS_MAX];
+    struct ty_buf items; /* of a JSON array */
+    uv_timer_t timer;
+};
+
+static void on_description_closed(uv_handle_t *timer)
+{
+    struct description *description = timer->data;
+
+    ty_buf_close(&description->items);
+    free(description);
+}
+
+static void finish_description(struct description *description)
+{
+    struct description **at = &description->master->descriptions;
+    struct ty_buf json = {0};
+    const char *comma = "";
+
+    while (*at != description)
+        at = &(*at)->next;
+    *at = description->next;
+    ty_buf_addf(&json, ",\"workers\":[%s],\"silent\":[", ty_buf_cstr(&description->items));
+    for (unsigned i = 0; i < TY_SHM_SLOTS_MAX; i++)
+        if (description->is_awaited[i]) {
+            ty_buf_addf(&json, "%s%u", comma, i);
+            comma = ",";
+        }
+    ty_buf_addc(&json, ']');
+    if (description->client)
+        control_answer(description->client, true, ty_buf_cstr(&json));
+    ty_buf_close(&json);
+    uv_close((uv_handle_t *)&description->timer, on_description_closed);
+}
+
+static void on_describe_timeout(uv_timer_t *timer)
+{
+    finish_description(timer->data);
+}
+
+static unsigned awaited(const struct description *description)
+{
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < TY_SHM_SLOTS_MAX; i++)
+        count += description->is_awaited[i];
+    return count;
+}
+
+/* Asks all serving workers, or only the first of them. */
+static void describe(struct master *master, struct client *client, const char *what, unsigned max)
+{
+    struct description *description = ty_zalloc(sizeof(*description));
+    unsigned count = 0;
+
+    description->master = master;
+    description->client = client;
+    description->token = ++master->last_token;
+    description->timer.data = description;
+    description->next = master->descriptions;
+    master->descriptions = description;
+    uv_timer_init(&master->loop, &description->timer);
+    uv_timer_start(&description->timer, on_describe_timeout, DESCRIBE_MS, 0);
+    for (unsigned i = 0; i < master->worker_count && count < max; i++) {
+        struct worker *worker = &master->workers[i];
+        if (worker->state != WORKER_SERVING || !child_channel(worker->child))
+            continue;
+        ty_channel_sendf(child_channel(worker->child), -1,
+                         "{\"type\":\"describe\",\"what\":\"%s\",\"token\":%" PRIu64 "}", what,
+                         description->token);
+        description->is_awaited[worker->slot] = true;
+        count++;
+    }
+    if (count == 0)
+        finish_description(description);
+}
+
+void command_described(struct master *master, struct worker *worker, yyjson_val *message)
+{
+    uint64_t token = message_uint(message, "token");
+    struct description *description = master->descriptions;
+    char *items;
+
+    while (description && description->token != token)
+        description = description->next;
+    if (!description || !description->is_awaited[worker->slot])
+        return;
+    description->is_awaited[worker->slot] = false;
+    items = yyjson_val_write(yyjson_obj_get(message, "items"), 0, NULL);
+    if (description->items.len > 0)
+        ty_buf_addc(&description->items, ',');
+    ty_buf_addf(&description->items, "{\"worker\":%u,\"pid\":%d,\"generations\":%s}", worker->slot,
+                child_pid(worker->child), items ? items : "[]");
+    free(items);
+    if (awaited(description) == 0)
+        finish_description(description);
+}
+
+void command_forget(struct master *master, const struct client *client)
+{
+    for (struct description *d = master->descriptions; d; d = d->next)
+        if (d->client == client)
+            d->client = NULL;
+}
+
+void commands_cancel(struct master *master)
+{
+    while (master->descriptions)
+        finish_description(master->descriptions);
+}
+
+static void run_ps(struct master *master, struct client *client, yyjson_val *command)
+{
+    (void)command;
+    describe(master, client, "fibers", UINT_MAX);
+}
+
+static void run_routes(struct master *master, struct client *client, yyjson_val *command)
+{
+    (void)command;
+    describe(master, client, "routes", 1);
+}
+
+/* ---- what the master knows itself */
+
+static void answer_with(struct client *client, struct ty_buf *json)
+{
+    control_answer(client, true, ty_buf_cstr(json));
+    ty_buf_close(json);
+}
+
+static void run_status(struct master *master, struct client *client, yyjson_val *command)
+{
+    struct ty_buf json = {0};
+
+    (void)command;
+    status_add(master, &json);
+    answer_with(client, &json);
+}
+
+static void run_generations(struct master *master, struct client *client, yyjson_val *command)
+{
+    struct ty_buf json = {0};
+
+    (void)command;
+    status_add_generations(master, &json);
+    answer_with(client, &json);
+}
+
+static void run_config(struct master *master, struct client *client, yyjson_val *command)
+{
+    struct ty_buf json = {0};
+
+    (void)command;
+    ty_buf_adds(&json, ",\"config\":");
+    ty_config_json(master->active ? master->active->config : master->config, false, &json);
+    answer_with(client, &json);
+}
+
+/* ---- what changes something at once */
+
+static void run_stop(struct master *master, struct client *client, yyjson_val *command)
+{
+    (void)command;
+    control_answer(client, true, "");
+    master_stop(master);
+}
+
+static void run_reopen(struct master *master, struct client *client, yyjson_val *command)
+{
+    (void)command;
+    master_reopen_logs(master);
+    control_answer(client, true, "");
+}
+
+static void remember_level(struct master *master, const char *module, const char *level)
+{
+    struct log_level *entry = master->levels;
+    unsigned i = 0;
+
+    if (module[0] == '\0')
+        master->level_count = 0; /* all: whatever was said before */
+    while (i < master->level_count && strcmp(entry[i].module, module) != 0)
+        i++;
+    if (i == LEVELS_MAX)
+        return;
+    if (i == master->level_count)
+        master->level_count++;
+    snprintf(entry[i].module, sizeof(entry[i].module), "%s", module);
+    snprintf(entry[i].level, sizeof(entry[i].level), "%s", level);
+}
+
+static void run_log_level(struct master *master, struct client *client, yyjson_val *command)
+{
+    const char *module = message_str(command, "module"), *name = message_str(command, "level");
+    struct ty_buf json = {0};
+    enum ty_log_level level;
+
+    if (!ty_log_parse_level(name, &level)) {
+        control_refuse(client, "\"%s\" is no level: debug, info, warn, error, off", name);
+        return;
+    }
+    if (strlen(module) >= sizeof(master->levels[0].module) ||
+        !ty_log_set_module_level(module[0] ? module : NULL, level)) {
+        control_refuse(client, "\"%s\" is no module of the log", module);
+        return;
+    }
+    remember_level(master, module, ty_log_level_name(level));
+    ty_buf_addf(&json, "{\"type\":\"log_level\",\"module\":\"%s\",\"level\":\"%s\"}", module,
+                ty_log_level_name(level));
+    workers_tell(master, json.data, json.len);
+    ty_buf_close(&json);
+    control_answer(client, true, "");
+}
+
+/* ---- */
+
+void command_run(struct master *master, struct client *client, const char *json, size_t len)
+{
+    static const struct {
+        const char *name;
+        void (*run)(struct master *, struct client *, yyjson_val *);
+    } commands[] = {
+        {"status", run_status},     {"ps", run_ps},
+        {"routes", run_routes},     {"reload", run_reload},
+        {"rollback", run_rollback}, {"generations", run_generations},
+        {"config", run_config},     {"stop", run_stop},
+        {"reopen", run_reopen},     {"log_level", run_log_level},
+    };
+    yyjson_doc *doc = yyjson_read(json, len, 0);
+    yyjson_val *command = yyjson_doc_get_root(doc);
+    const char *name = message_str(command, "command");
+    size_t i = 0, count = sizeof(commands) / sizeof(*commands);
+
+    while (i < count && strcmp(commands[i].name, name) != 0)
+        i++;
+    if (i == count)
+        control_refuse(client, "\"%.64s\" is no command", name);
+    else
+        commands[i].run(master, client, command);
+    yyjson_doc_free(doc);
+}

@@ -1,0 +1,243 @@
+#define _GNU_SOURCE
+#include "host/control.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "tycho/log.h"
+#include "tycho/memory.h"
+
+enum { CLIENTS_MAX = 32 };
+
+struct client {
+    struct control *control;
+    struct ty_channel *channel;
+};
+
+struct control {
+    struct master *master;
+    uv_poll_t poll;
+    int fd;
+    char *path;
+    struct stat made; /* which file is ours */
+    bool is_closed;
+    struct client clients[CLIENTS_MAX]; /* free while channel is NULL */
+};
+
+/* ---- clients */
+
+static void drop_client(struct client *client)
+{
+    reload_forget(client->control->master->reload, client);
+    command_forget(client->control->master, client);
+    ty_channel_close(client->channel);
+    client->channel = NULL;
+}
+
+static void on_message(struct ty_channel *channel, const char *json, size_t len, int fd, void *arg)
+{
+    struct client *client = arg;
+
+    (void)channel;
+    if (fd >= 0)
+        close(fd);
+    command_run(client->control->master, client, json, len);
+}
+
+static void on_gone(struct ty_channel *channel, void *arg)
+{
+    (void)channel;
+    drop_client(arg);
+}
+
+static bool may_command(int fd)
+{
+    struct ucred peer;
+    socklen_t len = sizeof(peer);
+
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 &&
+           (peer.uid == geteuid() || peer.uid == 0);
+}
+
+static void accept_client(struct control *control, int fd)
+{
+    struct client *client = control->clients;
+
+    while (client < control->clients + CLIENTS_MAX && client->channel)
+        client++;
+    if (client == control->clients + CLIENTS_MAX || !may_command(fd)) {
+        ty_log_warn("host", "control socket: a connection was refused");
+        close(fd);
+        return;
+    }
+    client->control = control;
+    client->channel = ty_channel_new(&control->master->loop, fd, on_message, on_gone, client);
+}
+
+static void on_connection(uv_poll_t *poll, int status, int events)
+{
+    struct control *control = poll->data;
+    int fd;
+
+    (void)status, (void)events;
+    while ((fd = accept4(control->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0)
+        accept_client(control, fd);
+}
+
+void control_progress(struct client *client, const char *text)
+{
+    struct ty_buf json = {0};
+
+    ty_buf_adds(&json, "{\"progress\":\"");
+    ty_buf_add_json(&json, text, strlen(text));
+    ty_buf_adds(&json, "\"}");
+    ty_channel_send(client->channel, -1, json.data, json.len);
+    ty_buf_close(&json);
+}
+
+void control_answer(struct client *client, bool ok, const char *more)
+{
+    ty_channel_sendf(client->channel, -1, "{\"done\":true,\"ok\":%s%s}", ok ? "true" : "false",
+                     more);
+}
+
+void control_refuse(struct client *client, const char *fmt, ...)
+{
+    struct ty_buf text = {0}, json = {0};
+    va_list args;
+
+    va_start(args, fmt);
+    ty_buf_vaddf(&text, fmt, args);
+    va_end(args);
+    ty_buf_adds(&json, ",\"error\":\"");
+    ty_buf_add_json(&json, text.data, text.len);
+    ty_buf_adds(&json, "\"");
+    control_answer(client, false, ty_buf_cstr(&json));
+    ty_buf_close(&text);
+    ty_buf_close(&json);
+}
+
+/* ---- the socket */
+
+static int fail(const char *path, const char *why, struct ty_error *error)
+{
+    return ty_error_set(error, TY_ERR_INVALID, NULL, "control socket %s: %s (host.socket)", path,
+                        why);
+}
+
+static int make_folder(const char *path, struct ty_error *error)
+{
+    char folder[sizeof(((struct sockaddr_un *)0)->sun_path)];
+    const char *slash = strrchr(path, '/');
+
+    if (!slash || slash == path)
+        return 0;
+    memcpy(folder, path, (size_t)(slash - path));
+    folder[slash - path] = '\0';
+    if (mkdir(folder, 0700) == 0 || errno == EEXIST)
+        return 0;
+    return fail(path, strerror(errno), error);
+}
+
+/* A file that nobody answers on is left over from a master that was killed. */
+static int clear_stale(const char *path, const struct sockaddr_un *address, struct ty_error *error)
+{
+    struct stat st;
+    int fd, status;
+
+    if (lstat(path, &st) != 0)
+        return errno == ENOENT ? 0 : fail(path, strerror(errno), error);
+    if (!S_ISSOCK(st.st_mode))
+        return fail(path, "there is something else under this name", error);
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    status = connect(fd, (const struct sockaddr *)address, sizeof(*address));
+    if (status == 0 || errno != ECONNREFUSED) {
+        close(fd);
+        return fail(path, "another tycho is running here; stop it, or set another socket", error);
+    }
+    close(fd);
+    return unlink(path) == 0 ? 0 : fail(path, strerror(errno), error);
+}
+
+/* Returns the listening descriptor, or -1. */
+static int listen_at(const char *path, struct ty_error *error)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    mode_t mask;
+    int fd, status;
+
+    if (strlen(path) >= sizeof(address.sun_path))
+        return fail(path, "the name is too long for a socket, at most 107 bytes", error);
+    strcpy(address.sun_path, path);
+    if (make_folder(path, error) != 0 || clear_stale(path, &address, error) != 0)
+        return -1;
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    mask = umask(0177);
+    status = bind(fd, (struct sockaddr *)&address, sizeof(address));
+    umask(mask);
+    if (status == 0 && listen(fd, CLIENTS_MAX) == 0)
+        return fd;
+    fail(path, strerror(errno), error);
+    close(fd);
+    return -1;
+}
+
+struct control *control_open(struct master *master, const char *path, struct ty_error *error)
+{
+    int fd = listen_at(path, error);
+    struct control *control;
+
+    if (fd < 0)
+        return NULL;
+    control = ty_zalloc(sizeof(*control));
+    control->master = master;
+    control->fd = fd;
+    control->path = ty_strdup(path);
+    stat(path, &control->made);
+    control->poll.data = control;
+    uv_poll_init(&master->loop, &control->poll, fd);
+    uv_poll_start(&control->poll, UV_READABLE, on_connection);
+    return control;
+}
+
+static void on_closed(uv_handle_t *poll)
+{
+    struct control *control = poll->data;
+
+    close(control->fd);
+    control->fd = -1;
+}
+
+void control_close(struct control *control)
+{
+    struct stat now;
+
+    if (control->is_closed)
+        return;
+    control->is_closed = true;
+    if (stat(control->path, &now) == 0 && now.st_ino == control->made.st_ino &&
+        now.st_dev == control->made.st_dev)
+        unlink(control->path);
+    uv_close((uv_handle_t *)&control->poll, on_closed);
+}
+
+void control_hang_up(struct control *control)
+{
+    for (int i = 0; i < CLIENTS_MAX; i++)
+        if (control->clients[i].channel)
+            drop_client(&control->clients[i]);
+}
+
+void control_free(struct control *control)
+{
+    free(control->path);
+    free(control);
+}

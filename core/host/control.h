@@ -1,0 +1,27 @@
+/* The control socket: who may tell a running master what to do.
+ *
+ * A unix socket of mode 0600; the peer must be the same user, or root. A connection carries one
+ * command at a time, written as a JSON object, and gets progress messages and one last answer.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "host/master.h"
+
+/* Makes the socket and its folder. NULL: `error` is one line. */
+struct control *control_open(struct master *master, const char *path, struct ty_error *error);
+/* Nobody new; removes the file if it is still ours. */
+void control_close(struct control *control);
+/* Nobody at all. */
+void control_hang_up(struct control *control);
+/* Once the loop has run dry. */
+void control_free(struct control *control);
+
+/* {"progress":"..."} */
+void control_progress(struct client *client, const char *text);
+/* {"done":true,"ok":...} and the members in `more`, which begin with a comma or are "". */
+void control_answer(struct client *client, bool ok, const char *more);
+/* The same with {"error":"..."}. */
+void control_refuse(struct client *client, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));

@@ -1,0 +1,90 @@
+#include "host/figures.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tycho/clock.h"
+
+struct text {
+    struct ty_buf *out;
+    bool openmetrics;
+};
+
+static void begin(struct text *text, const char *name, const char *type, const char *help)
+{
+    /* OpenMetrics names the family of a counter without its suffix */
+    const char *suffix = strcmp(type, "counter") == 0 && !text->openmetrics ? "_total" : "";
+
+    ty_buf_addf(text->out, "# TYPE %s%s %s\n# HELP %s%s %s\n", name, suffix, type, name, suffix,
+                help);
+}
+
+static void add_worker_figures(const struct master *master, struct text *text)
+{
+    begin(text, "tycho_worker_up", "gauge", "Whether the worker serves.");
+    for (unsigned i = 0; i < master->worker_count; i++)
+        ty_buf_addf(text->out, "tycho_worker_up{worker=\"%u\"} %d\n", i + 1,
+                    master->workers[i].state == WORKER_SERVING);
+    begin(text, "tycho_worker_restarts", "counter", "Times that the worker was replaced.");
+    for (unsigned i = 0; i < master->worker_count; i++)
+        ty_buf_addf(text->out, "tycho_worker_restarts_total{worker=\"%u\"} %u\n", i + 1,
+                    master->workers[i].shared->restarts);
+    begin(text, "tycho_worker_script_bytes", "gauge", "Memory of the worker's Lua states.");
+    for (unsigned i = 0; i < master->worker_count; i++)
+        ty_buf_addf(text->out, "tycho_worker_script_bytes{worker=\"%u\"} %" PRIu64 "\n", i + 1,
+                    master->workers[i].shared->script_bytes);
+    begin(text, "tycho_worker_fibers", "gauge", "Live fibers of the worker.");
+    for (unsigned i = 0; i < master->worker_count; i++)
+        ty_buf_addf(text->out, "tycho_worker_fibers{worker=\"%u\"} %u\n", i + 1,
+                    master->workers[i].shared->fibers);
+}
+
+/* Resident bytes, from the second number of statm; 0 if the process is gone. */
+static uint64_t resident_bytes(int pid)
+{
+    unsigned long pages = 0;
+    char path[64];
+    FILE *file;
+
+    snprintf(path, sizeof(path), "/proc/%d/statm", pid);
+    file = pid ? fopen(path, "re") : NULL;
+    if (!file)
+        return 0;
+    if (fscanf(file, "%*u %lu", &pages) != 1)
+        pages = 0;
+    fclose(file);
+    return (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static void add_process_figures(const struct master *master, struct text *text)
+{
+    begin(text, "process_resident_memory_bytes", "gauge",
+          "Resident memory; worker 0 is the master.");
+    ty_buf_addf(text->out, "process_resident_memory_bytes{worker=\"0\"} %" PRIu64 "\n",
+                resident_bytes(getpid()));
+    for (unsigned i = 0; i < master->worker_count; i++)
+        ty_buf_addf(text->out, "process_resident_memory_bytes{worker=\"%u\"} %" PRIu64 "\n", i + 1,
+                    resident_bytes(master->workers[i].shared->pid));
+    begin(text, "process_start_time_seconds", "gauge", "When the master started, Unix time.");
+    ty_buf_addf(text->out, "process_start_time_seconds %.3f\n",
+                (double)ty_wall_us() / 1e6 - (double)(ty_now_ms() - master->started_ms) / 1e3);
+}
+
+void figures_add(const struct master *master, bool openmetrics, struct ty_buf *out)
+{
+    struct text text = {out, openmetrics};
+    uint64_t numbers[HELD_MAX];
+
+    begin(&text, "tycho_generation_info", "gauge", "The active generation of scripts.");
+    if (master->active)
+        ty_buf_addf(out, "tycho_generation_info{id=\"%s\"} 1\n", generation_id(master->active));
+    begin(&text, "tycho_generations_alive", "gauge", "Generations in memory, draining ones too.");
+    ty_buf_addf(out, "tycho_generations_alive %u\n",
+                workers_generations(master, numbers, HELD_MAX));
+    begin(&text, "tycho_workers", "gauge", "Workers that serve.");
+    ty_buf_addf(out, "tycho_workers %u\n", workers_serving(master));
+    add_worker_figures(master, &text);
+    add_process_figures(master, &text);
+}

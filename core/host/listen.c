@@ -1,0 +1,173 @@
+#include "host/listen.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+struct address {
+    struct sockaddr_storage sa;
+    socklen_t len;
+};
+
+static int find_address(struct address *address, const struct listen_order *order,
+                        struct ty_error *error)
+{
+    const struct addrinfo hints = {.ai_family = AF_UNSPEC,
+                                   .ai_socktype = SOCK_STREAM,
+                                   .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
+    struct addrinfo *list;
+    char port[8];
+    int status;
+
+    snprintf(port, sizeof(port), "%u", (unsigned)order->port & 0xffff);
+    status = getaddrinfo(order->host, port, &hints, &list);
+    if (status != 0)
+        return ty_error_set(error, TY_ERR_INVALID, NULL,
+                            "cannot listen on %s: %s (%s takes an address of this machine)",
+                            order->host, gai_strerror(status), order->host_key);
+    memcpy(&address->sa, list->ai_addr, list->ai_addrlen);
+    address->len = list->ai_addrlen;
+    freeaddrinfo(list);
+    return 0;
+}
+
+static int port_of(const struct address *address)
+{
+    if (address->sa.ss_family == AF_INET6)
+        return ntohs(((const struct sockaddr_in6 *)&address->sa)->sin6_port);
+    return ntohs(((const struct sockaddr_in *)&address->sa)->sin_port);
+}
+
+static int explain(const struct listen_order *order, int code, struct ty_error *error)
+{
+    if (code == EADDRINUSE)
+        return ty_error_set(error, TY_ERR_CONFLICT, "EADDRINUSE",
+                            "cannot listen on %s:%d: the port is in use; stop the program that "
+                            "has it (`ss -ltnp 'sport = :%d'` names it) or set another %s",
+                            order->host, order->port, order->port, order->port_key);
+    if (code == EACCES)
+        return ty_error_set(error, TY_ERR_FORBIDDEN, "EACCES",
+                            "cannot listen on %s:%d: ports below 1024 need the right to bind them "
+                            "(CAP_NET_BIND_SERVICE); set another %s",
+                            order->host, order->port, order->port_key);
+    return ty_error_set(error, TY_ERR_INVALID, NULL, "cannot listen on %s:%d: %s (%s, %s)",
+                        order->host, order->port, strerror(code), order->host_key, order->port_key);
+}
+
+/* Returns the descriptor or -errno. */
+static int bind_one(const struct address *address, bool shared)
+{
+    int fd = socket(address->sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int one = 1, code;
+
+    if (fd < 0)
+        return -errno;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* accepted sockets inherit it */
+    if (shared && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)) != 0)
+        goto failed;
+    if (bind(fd, (const struct sockaddr *)&address->sa, address->len) == 0)
+        return fd;
+failed:
+    code = errno;
+    close(fd);
+    return -code;
+}
+
+/* A port that another program of this user shares with SO_REUSEPORT could be bound: it would get
+ * half of the connections. So ask for it alone first. */
+static int is_free(const struct address *address)
+{
+    int fd = bind_one(address, false);
+
+    if (fd < 0)
+        return fd;
+    /* two bound sockets with SO_REUSEADDR are only refused when they listen */
+    int status = listen(fd, 1) == 0 ? 0 : -errno;
+    close(fd);
+    return status;
+}
+
+static void describe(struct listeners *listeners, const struct listen_order *order,
+                     const struct address *address)
+{
+    bool is_v6 = strchr(order->host, ':') != NULL;
+
+    snprintf(listeners->address, sizeof(listeners->address), is_v6 ? "[%.64s]:%d" : "%.64s:%d",
+             order->host, port_of(address));
+}
+
+int listeners_bind(struct listeners *listeners, const struct listen_order *order, unsigned count,
+                   struct ty_error *error)
+{
+    struct address address = {0};
+    int status = 0;
+
+    *listeners = (struct listeners){0};
+    if (find_address(&address, order, error) != 0)
+        return -1;
+    if (order->port != 0)
+        status = is_free(&address);
+    while (status >= 0 && listeners->count < count) {
+        status = bind_one(&address, true);
+        if (status < 0)
+            break;
+        listeners->fds[listeners->count++] = status;
+        address.len = sizeof(address.sa);
+        getsockname(status, (struct sockaddr *)&address.sa, &address.len);
+    }
+    if (status < 0) {
+        listeners_close(listeners);
+        return explain(order, -status, error);
+    }
+    describe(listeners, order, &address);
+    return 0;
+}
+
+int listeners_open(struct listeners *listeners, int backlog, struct ty_error *error)
+{
+    for (unsigned i = 0; i < listeners->count; i++)
+        if (listen(listeners->fds[i], backlog) != 0)
+            return ty_error_set(error, TY_ERR_CONFLICT, NULL, "cannot listen on %s: %s",
+                                listeners->address, strerror(errno));
+    return 0;
+}
+
+void listeners_refuse(struct listeners *listeners)
+{
+    /* The filter sees the TCP header. Segments with SYN are dropped, the rest goes on: handshakes
+     * that are half done still complete. */
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 13),
+        BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, 0x02, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, 0),
+        BPF_STMT(BPF_RET | BPF_K, 0xffffffff),
+    };
+    const struct sock_fprog program = {sizeof(code) / sizeof(*code), code};
+
+    for (unsigned i = 0; i < listeners->count; i++)
+        setsockopt(listeners->fds[i], SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program));
+}
+
+bool listener_has_waiting(int fd)
+{
+    struct tcp_info info = {0};
+    socklen_t len = sizeof(info);
+
+    /* of a listening socket: the length of its accept queue */
+    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 && info.tcpi_unacked > 0;
+}
+
+void listeners_close(struct listeners *listeners)
+{
+    for (unsigned i = 0; i < listeners->count; i++)
+        close(listeners->fds[i]);
+    listeners->count = 0;
+}

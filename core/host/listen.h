@@ -1,0 +1,39 @@
+/* The listening sockets: bound by the master, inherited by every worker.
+ *
+ * One SO_REUSEPORT socket a worker spreads connections without a lock; because the master
+ * holds them all, a dead worker's queue is not lost. They are bound before anything is
+ * started (the port is ours or the start fails) and listen only when there is something to serve.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "tycho/error.h"
+#include "tycho/shm.h"
+
+struct listeners {
+    int fds[TY_SHM_SLOTS_MAX];
+    unsigned count;
+    char address[96]; /* "127.0.0.1:8080", for people */
+};
+
+/* What is asked for, and the keys to name when it cannot be had. */
+struct listen_order {
+    const char *host;
+    int port; /* 0: any free one, the same for all */
+    const char *host_key, *port_key;
+};
+
+/* Binds `count` sockets. 0, or -1 with nothing open: `error` is one line with the remedy. */
+int listeners_bind(struct listeners *listeners, const struct listen_order *order, unsigned count,
+                   struct ty_error *error);
+int listeners_open(struct listeners *listeners, int backlog, struct ty_error *error);
+
+/* From now on connection attempts get no answer, while connections that were already
+ * established can still be accepted: closing a socket resets those, so refuse, accept, close. */
+void listeners_refuse(struct listeners *listeners);
+
+/* Is anybody waiting to be accepted on this socket? */
+bool listener_has_waiting(int fd);
+
+void listeners_close(struct listeners *listeners);

@@ -1,0 +1,369 @@
+#include "host/master.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "host/admin.h"
+#include "host/control.h"
+#include "host/settings.h"
+#include "host/watch.h"
+#include "tycho/clock.h"
+#include "tycho/embedded.h"
+#include "tycho/log.h"
+#include "tycho/memory.h"
+
+enum { TICK_MS = 250, FORCE_MARGIN_MS = 1000 };
+
+/* ---- the end */
+
+/* Nothing of ours runs any more: let go of everything, so that the loop ends. */
+static void close_all(struct master *master)
+{
+    master->is_closing = true;
+    listeners_close(&master->listeners);
+    if (master->control) {
+        commands_cancel(master);
+        control_close(master->control);
+        control_hang_up(master->control);
+    }
+    if (master->admin)
+        admin_close(master->admin);
+    if (master->watch)
+        watch_close(master->watch);
+    reload_close(master->reload);
+    workers_close(master);
+    uv_close((uv_handle_t *)&master->tick, NULL);
+    uv_close((uv_handle_t *)&master->force, NULL);
+    uv_close((uv_handle_t *)&master->require, NULL);
+    for (size_t i = 0; i < sizeof(master->signals) / sizeof(*master->signals); i++)
+        uv_close((uv_handle_t *)&master->signals[i], NULL);
+    if (master->pid_file)
+        unlink(master->pid_file);
+}
+
+static void maybe_close(struct master *master)
+{
+    if (master->is_stopping && !master->is_closing && workers_alive(master) == 0)
+        close_all(master);
+}
+
+static void on_force(uv_timer_t *timer)
+{
+    ty_log_warn("host", "requests are still running after host.shutdown_timeout: cutting them");
+    workers_kill(timer->data);
+}
+
+void master_stop(struct master *master)
+{
+    uint64_t timeout;
+
+    if (master->is_stopping) {
+        master->exit_code = 1;
+        workers_kill(master);
+        return;
+    }
+    ty_log_info("host", "stopping");
+    notify_send(&master->notify, "STOPPING=1");
+    master->is_stopping = true;
+    if (!master->is_ready)
+        master->exit_code = 1; /* told to stop before it served */
+    reload_cancel(master->reload);
+    listeners_refuse(&master->listeners);
+    timeout = ty_config_ms(master->active ? master->active->config : master->config,
+                           "host.shutdown_timeout");
+    workers_stop(master, timeout);
+    uv_timer_start(&master->force, on_force, timeout + FORCE_MARGIN_MS, 0);
+    maybe_close(master);
+}
+
+void master_fail(struct master *master, const char *fmt, ...)
+{
+    va_list args;
+
+    if (master->is_stopping)
+        return;
+    va_start(args, fmt);
+    vfprintf(stderr, fmt, args);
+    va_end(args);
+    fputc('\n', stderr);
+    master->exit_code = 1;
+    master->is_stopping = true;
+    reload_cancel(master->reload);
+    workers_kill(master);
+    maybe_close(master);
+}
+
+/* ---- ready */
+
+bool master_is_healthy(const struct master *master, struct ty_buf *body)
+{
+    const struct worker *chosen = NULL;
+
+    for (unsigned i = 0; master->workers && i < master->worker_count; i++) {
+        const struct worker *worker = &master->workers[i];
+        if (worker->state == WORKER_SERVING && worker->has_health &&
+            (!chosen || (worker->is_healthy && !chosen->is_healthy)))
+            chosen = worker;
+    }
+    if (chosen)
+        ty_buf_add(body, chosen->health.data, chosen->health.len);
+    return chosen && chosen->is_healthy && !master->is_stopping;
+}
+
+static void on_require_timeout(uv_timer_t *timer)
+{
+    struct master *master = timer->data;
+    struct ty_buf body = {0};
+
+    if (!master_is_healthy(master, &body))
+        master_fail(master, "tycho: a required dependency is down (--require): [%s]",
+                    ty_buf_cstr(&body));
+    ty_buf_close(&body);
+}
+
+static void announce(struct master *master)
+{
+    printf("tycho %s serves http://%s with %u worker%s, generation %s\n", ty_version,
+           master->listeners.address, master->worker_count, master->worker_count == 1 ? "" : "s",
+           generation_id(master->active));
+    if (master->admin)
+        printf("metrics and health: http://%s\n", admin_address(master->admin));
+    fflush(stdout);
+    notify_send(&master->notify, "READY=1");
+}
+
+void master_look(struct master *master)
+{
+    struct ty_buf body = {0};
+    bool is_healthy;
+
+    maybe_close(master);
+    if (master->is_stopping || master->is_ready || workers_serving(master) < master->worker_count)
+        return;
+    is_healthy = master_is_healthy(master, &body);
+    ty_buf_close(&body);
+    if (master->options->require_dependencies && !is_healthy) {
+        if (!uv_is_active((uv_handle_t *)&master->require))
+            uv_timer_start(&master->require, on_require_timeout,
+                           ty_config_ms(master->config, "host.start_timeout"), 0);
+        return;
+    }
+    uv_timer_stop(&master->require);
+    master->is_ready = true;
+    announce(master);
+    if (master->options->development)
+        master->watch = watch_open(master);
+}
+
+/* ---- settings, logs, signals */
+
+void master_adopt_settings(struct master *master)
+{
+    settings_log_levels(master->active->config);
+    for (unsigned i = 0; i < master->level_count; i++) {
+        const struct log_level *said = &master->levels[i];
+        enum ty_log_level level;
+        if (ty_log_parse_level(said->level, &level))
+            ty_log_set_module_level(said->module[0] ? said->module : NULL, level);
+    }
+}
+
+void master_reopen_logs(struct master *master)
+{
+    static const char json[] = "{\"type\":\"reopen\"}";
+
+    ty_log_reopen();
+    workers_tell(master, json, sizeof(json) - 1);
+}
+
+static void on_signal(uv_signal_t *handle, int signal)
+{
+    struct master *master = handle->data;
+    const struct reload_ask ask = {.kind = RELOAD_FILES};
+
+    if (signal == SIGHUP)
+        reload_ask(master->reload, &ask); /* the log says what became of it */
+    else if (signal == SIGUSR1)
+        master_reopen_logs(master);
+    else
+        master_stop(master);
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    struct master *master = timer->data;
+    uint64_t now = ty_now_ms();
+
+    workers_watch(master);
+    if (master->notify.watchdog_ms && now - master->notified_ms >= master->notify.watchdog_ms) {
+        notify_send(&master->notify, "WATCHDOG=1");
+        master->notified_ms = now;
+    }
+}
+
+static void open_handles(struct master *master)
+{
+    static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
+    uv_timer_t *const timers[] = {&master->tick, &master->force, &master->require};
+
+    signal(SIGPIPE, SIG_IGN);
+    for (size_t i = 0; i < sizeof(timers) / sizeof(*timers); i++) {
+        uv_timer_init(&master->loop, timers[i]);
+        timers[i]->data = master;
+    }
+    for (size_t i = 0; i < sizeof(signals) / sizeof(*signals); i++) {
+        uv_signal_init(&master->loop, &master->signals[i]);
+        master->signals[i].data = master;
+        uv_signal_start(&master->signals[i], on_signal, signals[i]);
+    }
+    uv_timer_start(&master->tick, on_tick, TICK_MS, TICK_MS);
+}
+
+/* ---- the start */
+
+static void on_first(const struct reload_result *result, void *arg)
+{
+    struct master *master = arg;
+    struct ty_error error;
+
+    if (result->outcome != RELOAD_COMMITTED)
+        master_fail(master, "%s", result->text);
+    else if (listeners_open(&master->listeners, (int)ty_config_int(master->config, "http.backlog"),
+                            &error) != 0)
+        master_fail(master, "tycho: %s", error.message);
+}
+
+static int write_pid_file(struct master *master, struct ty_error *error)
+{
+    const char *path = ty_config_str(master->config, "host.pid_file");
+    FILE *file;
+
+    if (!path || path[0] == '\0')
+        return 0;
+    file = fopen(path, "we");
+    if (!file)
+        return ty_error_set(error, TY_ERR_INVALID, NULL, "%s: %s (host.pid_file)", path,
+                            strerror(errno));
+    fprintf(file, "%d\n", getpid());
+    fclose(file);
+    master->pid_file = ty_strdup(path);
+    return 0;
+}
+
+static unsigned count_workers(const struct ty_config *config)
+{
+    unsigned count = (unsigned)ty_config_int(config, "workers");
+
+    if (count == 0)
+        count = uv_available_parallelism();
+    return count < TY_SHM_SLOTS_MAX ? count : TY_SHM_SLOTS_MAX - 1;
+}
+
+/* What can be taken or refused at once: the port, the files, the sockets. */
+static int take_resources(struct master *master, struct ty_error *error)
+{
+    const struct ty_config *config = master->config;
+    const struct listen_order order = {ty_config_str(config, "http.host"),
+                                       (int)ty_config_int(config, "http.port"), "http.host",
+                                       "http.port"};
+    const char *admin_host = ty_config_str(config, "admin.host");
+
+    if (listeners_bind(&master->listeners, &order, master->worker_count, error) != 0)
+        return -1;
+    if (admin_host && admin_host[0]) {
+        struct admin *admin = admin_open(master, admin_host, error);
+        if (!admin)
+            return -1;
+        master->admin = admin;
+    }
+    master->control = control_open(master, ty_config_str(config, "host.socket"), error);
+    return master->control ? write_pid_file(master, error) : -1;
+}
+
+static int begin(struct master *master, struct ty_error *error)
+{
+    struct ty_bundle *bundle = ty_bundle_read(ty_config_str(master->config, "scripts.path"), error);
+    struct reload_ask ask = {.kind = RELOAD_FIRST, .done = on_first, .arg = master};
+
+    if (!bundle) {
+        size_t len = strlen(error->message);
+        snprintf(error->message + len, sizeof(error->message) - len,
+                 " (scripts.path says where app/ is)");
+        return -1;
+    }
+    ask.first = generation_new(++master->last_number, bundle, ty_config_ref(master->config));
+    if (!ask.first)
+        return ty_error_set(error, TY_ERR_UNAVAILABLE, NULL, "no memory file: %s", strerror(errno));
+    if (take_resources(master, error) != 0) {
+        generation_unref(ask.first);
+        return -1;
+    }
+    reload_ask(master->reload, &ask);
+    generation_unref(ask.first);
+    if (!master->is_stopping)
+        workers_start(master); /* they get ready while the trial runs */
+    return 0;
+}
+
+static void free_all(struct master *master)
+{
+    reload_free(master->reload);
+    if (master->control)
+        control_free(master->control);
+    if (master->admin)
+        admin_free(master->admin);
+    if (master->watch)
+        watch_free(master->watch);
+    history_close(&master->history);
+    generation_unref(master->active);
+    ty_config_unref(master->config);
+    ty_shm_detach(master->shm);
+    notify_close(&master->notify);
+    free(master->workers);
+    free(master->pid_file);
+    free(master);
+}
+
+int ty_host_serve(const struct ty_host_options *options, const struct ty_engine *engine)
+{
+    struct master *master;
+    struct ty_error error = {0};
+    int status = settings_open_log(options->config, "master");
+
+    (void)engine; /* the master runs no scripts */
+    if (status != 0) {
+        fprintf(stderr, "tycho: log file %s: %s (log.path)\n",
+                ty_config_str(options->config, "log.path"), strerror(-status));
+        return 1;
+    }
+    master = ty_zalloc(sizeof(*master));
+    master->options = options;
+    master->config = ty_config_ref(options->config);
+    master->worker_count = count_workers(options->config);
+    master->started_ms = ty_now_ms();
+    master->shm = ty_shm_create(master->worker_count + 1);
+    if (!master->shm) {
+        fprintf(stderr, "tycho: no shared memory: %s\n", strerror(errno));
+        return 1;
+    }
+    ty_metrics_attach(ty_shm_metrics(master->shm), 0);
+    uv_loop_init(&master->loop);
+    notify_open(&master->notify);
+    open_handles(master);
+    master->reload = reload_new(master);
+    if (begin(master, &error) != 0)
+        master_fail(master, "tycho: %s", error.message);
+    uv_run(&master->loop, UV_RUN_DEFAULT);
+    status = master->exit_code;
+    if (uv_loop_close(&master->loop) != 0)
+        ty_log_error("host", "something was left open at the end");
+    ty_log_info("host", "stopped");
+    free_all(master);
+    ty_log_close();
+    return status;
+}

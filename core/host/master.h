@@ -1,0 +1,173 @@
+/* The master: its parts, and what they tell each other.
+ *
+ *   supervise.c  starts workers, replaces them, keeps each on the active generation
+ *   reload.c     changes the active generation: all workers or none
+ *   control.c    commands from outside; admin.c the operators' listener; watch.c saved files
+ *   master.c     puts them together, in order, and takes them apart again
+ *
+ * One loop, one thread. Parts call each other directly; what a part needs to remember
+ * about itself is in its own struct here.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <uv.h>
+#include <yyjson.h>
+
+#include "host/child.h"
+#include "host/generation.h"
+#include "host/listen.h"
+#include "host/notify.h"
+#include "tycho/host.h"
+#include "tycho/metrics.h"
+#include "tycho/shm.h"
+
+enum { HELD_MAX = 20, LEVELS_MAX = 32 };
+
+enum worker_state { WORKER_DOWN, WORKER_STARTING, WORKER_SERVING, WORKER_STOPPING };
+
+struct worker {
+    struct master *master;
+    unsigned slot; /* 1.. */
+    enum worker_state state;
+    struct child *child; /* NULL while it is down */
+    struct ty_slot *shared;
+    uv_timer_t retry;
+    uint64_t started_ms;
+    unsigned quick_deaths;        /* in a row */
+    struct generation *offered;   /* PREPARE sent, not yet COMMIT or ABORT; NULL: none */
+    bool is_prepared;             /* and it has loaded it */
+    struct generation *committed; /* COMMIT sent; not acknowledged while it is not `serving` */
+    uint64_t serving;             /* number; 0: none */
+    uint64_t held[HELD_MAX];      /* numbers it has in memory, draining ones too */
+    unsigned held_count;
+    bool has_health, is_healthy;
+    struct ty_buf health; /* inside of a JSON array */
+};
+
+struct log_level {
+    char module[32]; /* "": all */
+    char level[8];
+};
+
+struct reload;
+struct control;
+struct description;
+struct admin;
+struct watch;
+
+struct master {
+    uv_loop_t loop;
+    const struct ty_host_options *options;
+    struct ty_config *config; /* of the start: for what cannot change without a restart */
+    struct ty_shm *shm;
+    struct listeners listeners;
+    struct worker *workers;
+    unsigned worker_count;
+    struct generation *active; /* NULL until the first one has passed its trial */
+    struct history history;
+    uint64_t last_number;
+    struct reload *reload;
+    struct control *control;
+    struct admin *admin;              /* NULL: switched off */
+    struct watch *watch;              /* NULL unless developing */
+    struct description *descriptions; /* asked of the workers, not complete */
+    uint64_t last_token;
+    struct notify notify;
+    uv_signal_t signals[4];
+    uv_timer_t tick, force, require;
+    uint64_t watchdog_ms, notified_ms; /* when we last looked; when we last said so */
+    uint64_t started_ms;
+    struct log_level levels[LEVELS_MAX]; /* set by command, for workers that start later */
+    unsigned level_count;
+    char *pid_file;   /* NULL: none was written */
+    bool is_ready;    /* every worker has served */
+    bool is_stopping; /* no worker is replaced */
+    bool is_closing;
+    int exit_code;
+};
+
+/* ---- master.c */
+
+/* The start failed, or it makes no sense to go on: says so on standard error, ends everything. */
+void master_fail(struct master *master, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Graceful; a second call kills. */
+void master_stop(struct master *master);
+/* The active generation's configuration is in force. */
+void master_adopt_settings(struct master *master);
+void master_reopen_logs(struct master *master);
+/* A worker began or ceased to serve. */
+void master_look(struct master *master);
+/* Is somebody serving, with everything that is required? Dependencies into `body`. */
+bool master_is_healthy(const struct master *master, struct ty_buf *body);
+
+/* ---- supervise.c */
+
+void workers_start(struct master *master);
+/* Offers the active generation to those that are not on it and not in a reload. */
+void workers_offer(struct master *master);
+void workers_stop(struct master *master, uint64_t timeout_ms);
+void workers_kill(struct master *master);
+unsigned workers_alive(const struct master *master);
+unsigned workers_serving(const struct master *master);
+/* To every worker that is up. */
+void workers_tell(struct master *master, const char *json, size_t len);
+/* Kills the silent. */
+void workers_watch(struct master *master);
+void workers_close(struct master *master); /* all are dead */
+/* Numbers of generations that any worker has in memory; counts them. */
+unsigned workers_generations(const struct master *master, uint64_t *numbers, unsigned max);
+
+void worker_prepare(struct worker *worker, struct generation *generation);
+void worker_commit(struct worker *worker);
+void worker_abort(struct worker *worker);
+
+/* ---- reload.c */
+
+enum reload_kind { RELOAD_FIRST, RELOAD_FILES, RELOAD_BACK };
+enum reload_outcome { RELOAD_COMMITTED, RELOAD_UNCHANGED, RELOAD_REFUSED, RELOAD_FAILED };
+
+struct reload_result {
+    enum reload_outcome outcome;
+    const char *text;    /* faults, or why; may have several lines */
+    const char *warning; /* "" if there is none */
+    const char *id;      /* of the active generation now */
+    uint64_t ms;
+};
+
+struct reload_ask {
+    enum reload_kind kind;
+    bool force;
+    char id[16]; /* RELOAD_BACK: which; "": the one before */
+    struct generation *first;
+    void (*progress)(const char *text, void *arg); /* may be NULL */
+    void (*done)(const struct reload_result *result, void *arg);
+    void *arg;
+};
+
+struct reload *reload_new(struct master *master);
+void reload_free(struct reload *reload); /* once the loop has run dry */
+/* Queues it; `done` runs once, perhaps from inside. */
+void reload_ask(struct reload *reload, const struct reload_ask *ask);
+/* Who asked is gone: its callbacks will not run. */
+void reload_forget(struct reload *reload, const void *arg);
+/* The server stops: what is under way fails. Nothing is begun any more. */
+void reload_cancel(struct reload *reload);
+void reload_close(struct reload *reload);
+bool reload_is_busy(const struct reload *reload);
+/* Is this worker's `offered` the reload's business? */
+bool reload_wants(const struct reload *reload, const struct generation *offered);
+/* A worker answered, died, or a generation was drained. `faults` is NULL unless a load failed. */
+void reload_heard(struct reload *reload, struct worker *worker, const char *faults);
+
+/* ---- commands.c */
+
+/* Runs `json`; answers go through control_answer(). */
+struct client;
+void command_run(struct master *master, struct client *client, const char *json, size_t len);
+/* A worker's answer to "describe". */
+void command_described(struct master *master, struct worker *worker, yyjson_val *message);
+/* Who asked is gone. */
+void command_forget(struct master *master, const struct client *client);
+/* Nothing more is waited for. */
+void commands_cancel(struct master *master);

@@ -1,0 +1,16 @@
+/* Telling the service manager (systemd and others) how we are: sd_notify(3)'s protocol, which is
+ * one datagram to $NOTIFY_SOCKET.
+ */
+#pragma once
+
+#include <stdint.h>
+
+struct notify {
+    int fd;               /* -1: nobody asked */
+    uint64_t watchdog_ms; /* tell it "WATCHDOG=1" this often; 0: not asked for */
+};
+
+void notify_open(struct notify *notify);
+/* "READY=1", "STOPPING=1", "RELOADING=1" (the time is added), "WATCHDOG=1", "STATUS=..." */
+void notify_send(const struct notify *notify, const char *state);
+void notify_close(struct notify *notify);

@@ -1,0 +1,102 @@
+#include "host/status.h"
+
+#include <inttypes.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "host/admin.h"
+#include "tycho/clock.h"
+#include "tycho/embedded.h"
+#include "tycho/log.h"
+
+static const char *state_name(const struct worker *worker)
+{
+    static const char *const names[] = {"down", "starting", "serving", "stopping"};
+
+    return names[worker->state];
+}
+
+static void add_seconds(struct ty_buf *out, const char *name, uint64_t since_ms)
+{
+    ty_buf_addf(out, ",\"%s\":%.3f", name, (double)(ty_now_ms() - since_ms) / 1000);
+}
+
+static void add_worker(const struct worker *worker, struct ty_buf *out)
+{
+    const struct ty_slot *slot = worker->shared;
+
+    ty_buf_addf(out, "{\"slot\":%u,\"pid\":%d,\"state\":\"%s\",\"restarts\":%u", worker->slot,
+                slot->pid, state_name(worker), slot->restarts);
+    add_seconds(out, "age", worker->child ? worker->started_ms : ty_now_ms());
+    ty_buf_addf(out, ",\"connections\":%u,\"requests\":%u,\"fibers\":%u,\"script_bytes\":%" PRIu64,
+                slot->connections, slot->requests, slot->fibers, slot->script_bytes);
+    ty_buf_addf(out, ",\"generation\":\"%s\",\"generations\":%u}",
+                worker->committed ? generation_id(worker->committed) : "", worker->held_count);
+}
+
+static void add_time(struct ty_buf *out, int64_t wall_us)
+{
+    char text[TY_RFC3339_MAX];
+
+    ty_rfc3339(wall_us, text);
+    ty_buf_addf(out, "\"%s\"", text);
+}
+
+void status_add(const struct master *master, struct ty_buf *out)
+{
+    struct ty_buf body = {0};
+
+    ty_buf_addf(out, ",\"version\":\"%s\",\"pid\":%d,\"state\":\"%s\"", ty_version, getpid(),
+                master->is_stopping ? "stopping"
+                : master->is_ready  ? "serving"
+                                    : "starting");
+    add_seconds(out, "uptime", master->started_ms);
+    ty_buf_addf(out, ",\"ready\":%s", master_is_healthy(master, &body) ? "true" : "false");
+    ty_buf_addf(out, ",\"dependencies\":[%s]", ty_buf_cstr(&body));
+    ty_buf_close(&body);
+    ty_buf_addf(out, ",\"generation\":\"%s\",\"reloading\":%s",
+                master->active ? generation_id(master->active) : "",
+                reload_is_busy(master->reload) ? "true" : "false");
+    ty_buf_addf(out, ",\"http\":\"%s\",\"admin\":\"%s\",\"log_dropped\":%" PRIu64,
+                master->listeners.address, master->admin ? admin_address(master->admin) : "",
+                ty_log_dropped());
+    ty_buf_adds(out, ",\"workers\":[");
+    for (unsigned i = 0; i < master->worker_count; i++) {
+        ty_buf_adds(out, i ? "," : "");
+        add_worker(&master->workers[i], out);
+    }
+    ty_buf_addc(out, ']');
+}
+
+/* How many workers have this bundle in memory under the number they serve. */
+static unsigned serving_it(const struct master *master, const struct generation *generation)
+{
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < master->worker_count; i++) {
+        const struct generation *committed = master->workers[i].committed;
+        count += committed && strcmp(generation_id(committed), generation_id(generation)) == 0;
+    }
+    return count;
+}
+
+void status_add_generations(const struct master *master, struct ty_buf *out)
+{
+    const char *active = master->active ? generation_id(master->active) : "";
+    uint64_t numbers[HELD_MAX];
+
+    ty_buf_addf(out, ",\"alive\":%u,\"generations\":[",
+                workers_generations(master, numbers, HELD_MAX));
+    for (unsigned i = master->history.count; i > 0; i--) {
+        const struct generation *generation = master->history.list[i - 1];
+        ty_buf_addf(out,
+                    "%s{\"id\":\"%s\",\"files\":%zu,\"active\":%s,\"workers\":%u,\"committed\":",
+                    i < master->history.count ? "," : "", generation_id(generation),
+                    ty_bundle_count(generation->bundle),
+                    strcmp(generation_id(generation), active) == 0 ? "true" : "false",
+                    serving_it(master, generation));
+        add_time(out, generation->committed_us);
+        ty_buf_addc(out, '}');
+    }
+    ty_buf_addc(out, ']');
+}

@@ -1,0 +1,7 @@
+/* What the master knows, as members of a JSON object: each begins with a comma. */
+#pragma once
+
+#include "host/master.h"
+
+void status_add(const struct master *master, struct ty_buf *out);
+void status_add_generations(const struct master *master, struct ty_buf *out);

@@ -1,0 +1,75 @@
+#include "host/web.h"
+
+#include "host/listen.h"
+#include "tycho/log.h"
+
+enum { STALE_MS = 500 };
+
+static int listener_of(unsigned slot)
+{
+    return CHILD_LISTENER_FD + (int)slot - 1;
+}
+
+static bool is_able(const struct web *web, unsigned slot)
+{
+    const struct ty_slot *shared = ty_shm_slot(web->shm, slot);
+
+    return shared->state == TY_SLOT_SERVING && ty_slot_is_fresh(shared, STALE_MS);
+}
+
+/* Of those that can, the first one behind it looks after a slot; all see the same memory, so they
+ * agree, and if for a moment they do not, two of them accept. */
+static bool is_mine(const struct web *web, unsigned slot)
+{
+    unsigned count = web->self.listener_count;
+
+    if (slot == web->self.slot)
+        return true;
+    if (is_able(web, slot))
+        return false;
+    for (unsigned next = slot % count + 1; next != web->self.slot; next = next % count + 1)
+        if (is_able(web, next))
+            return false;
+    return true;
+}
+
+static void set_accepting(struct web *web, unsigned slot, bool wanted)
+{
+    if (web->accepts[slot - 1] == wanted)
+        return;
+    if (wanted && ty_http_server_accept(web->server, listener_of(slot)) != 0) {
+        ty_log_error("host", "cannot accept on the socket of worker %u", slot);
+        return;
+    }
+    if (!wanted)
+        ty_http_server_unaccept(web->server, listener_of(slot));
+    web->accepts[slot - 1] = wanted;
+}
+
+void web_look_after_neighbours(struct web *web)
+{
+    if (!web->server || web->is_stopping)
+        return;
+    for (unsigned slot = 1; slot <= web->self.listener_count; slot++)
+        set_accepting(web, slot, is_mine(web, slot));
+}
+
+void web_accept_all(struct web *web)
+{
+    for (unsigned slot = 1; slot <= web->self.listener_count; slot++)
+        set_accepting(web, slot, true);
+}
+
+void web_accept_none(struct web *web)
+{
+    for (unsigned slot = 1; slot <= web->self.listener_count; slot++)
+        set_accepting(web, slot, false);
+}
+
+bool web_has_waiting(const struct web *web)
+{
+    for (unsigned slot = 1; slot <= web->self.listener_count; slot++)
+        if (web->accepts[slot - 1] && listener_has_waiting(listener_of(slot)))
+            return true;
+    return false;
+}

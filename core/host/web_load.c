@@ -1,0 +1,253 @@
+#include "host/web.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/memory_file.h"
+#include "host/settings.h"
+#include "tycho/log.h"
+#include "tycho/memory.h"
+
+enum { CONFIG_MAX = 16 * 1024 * 1024 };
+
+/* ---- the configuration */
+
+static void open_engine(struct web *web)
+{
+    const struct ty_engine_env env = {.loop = &web->loop,
+                                      .config = web->staged,
+                                      .role = "web",
+                                      .development = web->development,
+                                      .slot = web->slot};
+
+    settings_open_log(web->staged, "web");
+    web->engine->open(&env);
+    web->is_engine_open = true;
+}
+
+void web_stage(struct web *web, int config_fd, bool development)
+{
+    struct ty_buf packed = {0};
+    struct ty_config *config = NULL;
+
+    if (memory_file_read(config_fd, CONFIG_MAX, &packed))
+        config = ty_config_unpack(packed.data, packed.len);
+    ty_buf_close(&packed);
+    if (!config)
+        abort(); /* the master's own bytes */
+    ty_config_unref(web->staged);
+    web->staged = config;
+    web->development = development;
+    if (!web->is_engine_open)
+        open_engine(web);
+}
+
+static void set_engine_config(struct web *web, struct ty_config *config)
+{
+    if (web->engine->set_config)
+        web->engine->set_config(config);
+}
+
+/* ---- the list */
+
+static struct held *find(struct web *web, uint64_t number)
+{
+    struct held *held = web->held;
+
+    while (held && held->number != number)
+        held = held->next;
+    return held;
+}
+
+static void drop(struct held *held)
+{
+    struct held **at = &held->web->held;
+
+    while (*at != held)
+        at = &(*at)->next;
+    *at = held->next;
+    ty_config_unref(held->config);
+    free(held);
+}
+
+static void tell(struct web *web, const char *type, uint64_t number)
+{
+    if (web->channel)
+        ty_channel_sendf(web->channel, -1, "{\"type\":\"%s\",\"generation\":%" PRIu64 "}", type,
+                         number);
+}
+
+static void on_gone(void *arg)
+{
+    struct held *held = arg;
+    struct web *web = held->web;
+
+    tell(web, "gone", held->number);
+    drop(held);
+    web_stop_continue(web);
+}
+
+static void retire(struct held *held, uint64_t drain_ms)
+{
+    held->state = HELD_RETIRED;
+    held->web->engine->retire(held->generation, drain_ms, on_gone, held);
+}
+
+void web_retire_all(struct web *web, uint64_t drain_ms)
+{
+    struct held *next;
+
+    web->active = NULL;
+    for (struct held *held = web->held; held; held = next) {
+        next = held->next; /* the engine may be done with it at once */
+        if (held->state == HELD_LOADING)
+            held->is_aborted = true;
+        else if (held->state != HELD_RETIRED)
+            retire(held, drain_ms);
+    }
+}
+
+/* ---- prepare, commit, abort */
+
+static void tell_failed(struct web *web, uint64_t number, const char *faults)
+{
+    struct ty_buf json = {0};
+
+    ty_buf_addf(&json, "{\"type\":\"failed\",\"generation\":%" PRIu64 ",\"faults\":\"", number);
+    ty_buf_add_json(&json, faults, strlen(faults));
+    ty_buf_adds(&json, "\"}");
+    if (web->channel)
+        ty_channel_send(web->channel, -1, json.data, json.len);
+    ty_buf_close(&json);
+}
+
+static void on_loaded(struct ty_generation *generation, const char *faults, void *arg)
+{
+    struct held *held = arg;
+    struct web *web = held->web;
+
+    held->generation = generation;
+    held->state = HELD_READY;
+    if (generation && !held->is_aborted) {
+        tell(web, "ready", held->number);
+    } else if (generation) {
+        retire(held, 0);
+    } else {
+        if (!held->is_aborted)
+            tell_failed(web, held->number, faults ? faults : "the scripts could not be loaded");
+        tell(web, "gone", held->number);
+        set_engine_config(web, web->active ? web->active->config : web->staged);
+        drop(held);
+        web_stop_continue(web);
+    }
+}
+
+void web_prepare(struct web *web, uint64_t number, int bundle_fd)
+{
+    struct ty_error error;
+    struct ty_bundle *bundle = ty_bundle_open(bundle_fd, &error);
+    struct held *held;
+
+    if (!bundle) {
+        tell_failed(web, number, error.message);
+        return;
+    }
+    held = ty_zalloc(sizeof(*held));
+    held->web = web;
+    held->number = number;
+    held->config = ty_config_ref(web->staged);
+    held->next = web->held;
+    web->held = held;
+    set_engine_config(web, held->config);
+    web->engine->load(bundle, on_loaded, held);
+    ty_bundle_unref(bundle);
+}
+
+/* False: the server cannot be had, which the configuration's checks should have prevented. */
+static bool configure_server(struct web *web, const struct ty_config *config)
+{
+    struct ty_http_options options;
+    struct ty_error error;
+    int status = 0;
+
+    settings_http(config, &options);
+    options.health = web_health;
+    options.health_arg = web;
+    if (web->server)
+        status = ty_http_server_configure(web->server, &options, &error);
+    else
+        web->server = ty_http_server_new(&web->loop, &options, &error);
+    if (web->server && status == 0)
+        return true;
+    ty_log_error("host", "%s", error.message);
+    return web->server != NULL;
+}
+
+void web_commit(struct web *web, uint64_t number)
+{
+    struct held *held = find(web, number), *old = web->active;
+    bool is_first = !web->server;
+
+    if (!held || held->state != HELD_READY || web->is_stopping)
+        return;
+    if (!configure_server(web, held->config))
+        abort();
+    settings_log_levels(held->config);
+    ty_http_server_set_site(web->server, web->engine->site(held->generation));
+    held->state = HELD_ACTIVE;
+    web->active = held;
+    strncpy(web->slot->generation, web->engine->id(held->generation),
+            sizeof(web->slot->generation) - 1);
+    web->engine->start(held->generation);
+    tell(web, "committed", number);
+    if (old)
+        retire(old, ty_config_ms(held->config, "reload.drain_timeout"));
+    if (is_first) {
+        web->slot->state = TY_SLOT_SERVING;
+        web_look_after_neighbours(web);
+        web_report_health(web, true);
+    }
+}
+
+void web_abort(struct web *web, uint64_t number)
+{
+    struct held *held = find(web, number);
+
+    if (!held)
+        return;
+    if (held->state == HELD_LOADING)
+        held->is_aborted = true;
+    else if (held->state == HELD_READY)
+        retire(held, 0);
+    if (web->active)
+        set_engine_config(web, web->active->config);
+}
+
+/* ---- for people */
+
+void web_describe(struct web *web, const char *what, uint64_t token)
+{
+    bool fibers = strcmp(what, "fibers") == 0;
+    struct ty_buf json = {0};
+    const char *comma = "";
+
+    ty_buf_addf(&json, "{\"type\":\"description\",\"token\":%" PRIu64 ",\"items\":[", token);
+    for (struct held *held = web->held; held; held = held->next) {
+        if (!held->generation || (!fibers && held != web->active))
+            continue;
+        ty_buf_addf(&json, "%s{\"generation\":\"%s\",\"active\":%s,\"%s\":", comma,
+                    web->engine->id(held->generation), held == web->active ? "true" : "false",
+                    fibers ? "fibers" : "routes");
+        if (fibers)
+            web->engine->describe_fibers(held->generation, &json);
+        else
+            web->engine->describe_routes(held->generation, &json);
+        ty_buf_addc(&json, '}');
+        comma = ",";
+    }
+    ty_buf_adds(&json, "]}");
+    if (web->channel)
+        ty_channel_send(web->channel, -1, json.data, json.len);
+    ty_buf_close(&json);
+}
