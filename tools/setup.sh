@@ -107,6 +107,9 @@ install_packages() {
     # The lists may be older than the archive: once more with new ones before giving up.
     add_packages $names || { apt update && add_packages $names; } || die "APT failed (see above)"
     [ -z "$(missing)" ] || die "still missing: $(missing)"
+    # It is here as a peer to measure: it must not take port 80 at the next start of the machine.
+    case " $names " in *" nginx-light "*) [ ! -d /run/systemd/system ] ||
+        as_root systemctl disable --quiet nginx ;; esac
 }
 
 # For where the source cannot be had; asked for again after a day.

@@ -68,16 +68,13 @@ local function find_waivers(lines)
   return waivers
 end
 
----A source file: path, text, lines, code (lines without comments), waivers; nil for other files.
-function source.read(path)
-  local kind = path:match("%.([ch])$") or path:match("%.(lua)$") or path:match("^(CMake)Lists.txt$")
-  local handle = kind and io.open(path)
-  if not handle then
-    return nil
-  end
-  local text = handle:read("*a")
-  handle:close()
-  local code = text
+local function kind_of(path)
+  return path:match("%.([ch])$") or path:match("%.(lua)$") or path:match("^(CMake)Lists.txt$")
+end
+
+---A source file: path, text, lines, code (lines without comments), waivers.
+function source.parse(path, text)
+  local kind, code = kind_of(path), text
   if kind == "c" or kind == "h" then
     code = strip_c(text)
   elseif kind == "lua" then
@@ -86,6 +83,17 @@ function source.read(path)
   local lines = split(text)
   local waivers = path:match("^tools/") and {} or find_waivers(lines)
   return { path = path, text = text, lines = lines, code = split(code), waivers = waivers }
+end
+
+---The same from disk; nil for what is not ours to judge.
+function source.read(path)
+  local handle = kind_of(path) and io.open(path)
+  if not handle then
+    return nil
+  end
+  local text = handle:read("*a")
+  handle:close()
+  return source.parse(path, text)
 end
 
 ---Calls `found(line number, first capture)` for each line of code that matches.

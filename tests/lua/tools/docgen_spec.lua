@@ -1,0 +1,63 @@
+package.path = "tools/?.lua;" .. package.path
+local read = require "docgen.read"
+
+local MODULE = [[
+--- Names to addresses.
+---
+--- Nothing is cached.
+
+local dns = {}
+
+local function hidden() end
+
+---Looks a name up.
+---
+---```lua
+---dns.resolve("localhost")
+---```
+---@async
+---@param host string
+---@param on? fun(a: string, b: table<string, any>): any called back
+---@return string[] addresses
+function dns.resolve(host, on)
+  return hidden(host, on)
+end
+
+---@private
+function dns.forget() end
+
+return dns
+]]
+
+describe("the reader of annotations", function()
+  local path = os.tmpname()
+
+  setup(function()
+    local file = assert(io.open(path, "w"))
+    file:write(MODULE)
+    file:close()
+  end)
+
+  teardown(function() os.remove(path) end)
+
+  it("takes the first comment as the module's own", function()
+    assert.equal("Names to addresses.\n\nNothing is cached.", read.module(path).text)
+  end)
+
+  it("leaves out what is not public", function()
+    local entries = read.module(path).entries
+
+    assert.equal(1, #entries)
+    assert.equal("dns.resolve", entries[1].name)
+  end)
+
+  it("tells types, which may hold spaces, from what is said about them", function()
+    local doc = read.module(path).entries[1]
+
+    assert.is_true(doc.async)
+    assert.same({ name = "host", kind = "string", text = "" }, doc.params[1])
+    assert.same({ name = "on?", kind = "fun(a: string, b: table<string, any>): any",
+      text = "called back" }, doc.params[2])
+    assert.same({ { kind = "string[]", text = "addresses" } }, doc.returns)
+  end)
+end)
