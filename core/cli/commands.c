@@ -1,0 +1,232 @@
+#include "cli/command.h"
+
+#include <string.h>
+
+const struct cli_option_row cli_options[] = {
+#define X(id, name, value, text) {name, value, text},
+    CLI_OPTIONS(X)
+#undef X
+};
+
+enum {
+    EVERYWHERE = 1 << OPTION_CONFIG | 1 << OPTION_ENV | 1 << OPTION_SET | 1 << OPTION_HELP,
+    JSON = 1 << OPTION_JSON,
+    ROLE = 1 << OPTION_ROLE,
+    REQUIRE = 1 << OPTION_REQUIRE,
+    FORCE = 1 << OPTION_FORCE,
+};
+
+/* In the order of `tycho help`. */
+const struct cli_command cli_commands[] = {
+    {
+        .name = "serve",
+        .arguments = "",
+        .text = "Serve the application",
+        .details = "Runs until SIGTERM or SIGINT: requests in flight are finished first; a second "
+                   "signal ends them. SIGHUP reloads, SIGUSR1 opens the log file again.",
+        .examples = "tycho serve\n"
+                    "tycho serve --env production --set http.port=80 --require\n",
+        .run = cli_serve,
+        .options = ROLE | REQUIRE,
+    },
+    {
+        .name = "dev",
+        .arguments = "",
+        .text = "Serve, reload on every save, show readable errors",
+        .details = "Reads conf/tycho.dev.yaml unless --env or TYCHO_ENV says otherwise.",
+        .examples = "tycho dev\n"
+                    "tycho dev --set http.port=3000\n",
+        .run = cli_dev,
+        .options = ROLE | REQUIRE,
+    },
+    {
+        .name = "check",
+        .arguments = "",
+        .text = "Say what a reload would refuse",
+        .details = "Loads the configuration and the scripts as a reload would, in a process of "
+                   "its own, and says file:line of every fault.",
+        .examples = "tycho check\n"
+                    "tycho check --env production --json\n",
+        .run = cli_check,
+        .options = JSON,
+    },
+    {
+        .name = "reload",
+        .arguments = "",
+        .text = "Put the scripts on disk into force",
+        .details = "All workers change over, or none: what is wrong with the scripts is said with "
+                   "file and line, and the running generation goes on. No request is dropped.",
+        .examples = "tycho reload\n"
+                    "tycho reload --json\n",
+        .run = cli_reload,
+        .options = JSON | FORCE,
+    },
+    {
+        .name = "rollback",
+        .arguments = "[GENERATION]",
+        .text = "Go back to the generation before, or to the one named",
+        .details = "`tycho generations` lists those that are kept (reload.keep).",
+        .examples = "tycho rollback\n"
+                    "tycho rollback 3f9a0c1b22de\n",
+        .run = cli_rollback,
+        .options = JSON,
+        .args_max = 1,
+    },
+    {
+        .name = "generations",
+        .arguments = "",
+        .text = "List the generations that are kept",
+        .examples = "tycho generations\n",
+        .run = cli_generations,
+        .options = JSON,
+    },
+    {
+        .name = "status",
+        .arguments = "",
+        .text = "Say how the server and its workers are",
+        .examples = "tycho status\n"
+                    "tycho status --json\n",
+        .run = cli_status,
+        .options = JSON,
+    },
+    {
+        .name = "ps",
+        .arguments = "",
+        .text = "List what runs: fibers, what each waits for, and its Lua line",
+        .examples = "tycho ps\n",
+        .run = cli_ps,
+        .options = JSON,
+    },
+    {
+        .name = "routes",
+        .arguments = "",
+        .text = "List the routes of the scripts on disk",
+        .examples = "tycho routes\n",
+        .run = cli_routes,
+        .options = JSON,
+    },
+    {
+        .name = "config show",
+        .arguments = "",
+        .text = "Print every key of the configuration, its value, and where that came from",
+        .examples = "tycho config show\n"
+                    "tycho config show --env production --json\n",
+        .run = cli_config_show,
+        .options = JSON,
+    },
+    {
+        .name = "config explain",
+        .arguments = "KEY",
+        .text = "Say all about one key, or list the keys of a section",
+        .examples = "tycho config explain http.port\n"
+                    "tycho config explain databases.default\n",
+        .run = cli_config_explain,
+        .options = JSON,
+        .args_min = 1,
+        .args_max = 1,
+    },
+    {
+        .name = "config default",
+        .arguments = "",
+        .text = "Print a commented configuration file with every key",
+        .examples = "tycho config default >conf/tycho.yaml\n",
+        .run = cli_config_default,
+    },
+    {
+        .name = "run",
+        .arguments = "FILE [ARGUMENT...]",
+        .text = "Run one Lua file with the standard library",
+        .details = "The file runs in a fiber, so it may wait; its arguments are in `arg` and "
+                   "`...`. What it returns is the exit code: nothing or true is 0. - reads the "
+                   "script from standard input.",
+        .examples = "tycho run tools/import.lua orders.csv\n",
+        .run = cli_run,
+        .args_min = 1,
+        .args_max = -1,
+        .passes_on = true,
+    },
+    {
+        .name = "repl",
+        .arguments = "",
+        .text = "Try Lua by hand, with the standard library and the application",
+        .examples = "tycho repl\n",
+        .run = cli_repl,
+    },
+    {
+        .name = "test",
+        .arguments = "[PATH...] [BUSTED OPTION...]",
+        .text = "Run busted specs inside the runtime",
+        .details = "Specs run in a fiber: they wait as handlers do. Without PATH: spec/ or "
+                   "tests/lua. Options that are not Tycho's are busted's. Reads "
+                   "conf/tycho.test.yaml unless --env or TYCHO_ENV says otherwise.",
+        .examples = "tycho test\n"
+                    "tycho test spec/orders_spec.lua --filter=expires\n",
+        .run = cli_test,
+        .args_max = -1,
+        .passes_on = true,
+    },
+    {
+        .name = "completion",
+        .arguments = "bash",
+        .text = "Print the completion script of a shell",
+        .examples = "source <(tycho completion bash)\n",
+        .run = cli_completion,
+        .args_min = 1,
+        .args_max = 1,
+    },
+    {
+        .name = "version",
+        .arguments = "",
+        .text = "Print the versions of Tycho and of what it is made of",
+        .examples = "tycho version --json\n",
+        .run = cli_version,
+        .options = JSON,
+    },
+    {
+        .name = "help",
+        .arguments = "[COMMAND]",
+        .text = "Explain a command, or list them all",
+        .examples = "tycho help reload\n",
+        .run = cli_show_help,
+        .args_max = 2,
+    },
+    {
+        .name = "config",
+        .arguments = "",
+        .text = "The same as config show",
+        .examples = "tycho config\n",
+        .run = cli_config_show,
+        .options = JSON,
+        .is_hidden = true,
+    },
+    {
+        .name = "config reference",
+        .arguments = "",
+        .text = "Print the tables of docs/configuration.md",
+        .examples = "tycho config reference\n",
+        .run = cli_config_reference,
+        .is_hidden = true,
+    },
+    {
+        .name = "help reference",
+        .arguments = "",
+        .text = "Print the commands as docs/cli.md has them",
+        .examples = "tycho help reference\n",
+        .run = cli_show_reference,
+        .is_hidden = true,
+    },
+};
+const size_t cli_command_count = sizeof(cli_commands) / sizeof(*cli_commands);
+
+const struct cli_command *cli_command_find(const char *name)
+{
+    for (size_t i = 0; i < cli_command_count; i++)
+        if (strcmp(cli_commands[i].name, name) == 0)
+            return &cli_commands[i];
+    return NULL;
+}
+
+bool cli_command_takes(const struct cli_command *command, enum cli_option option)
+{
+    return ((EVERYWHERE | command->options) & 1U << option) != 0;
+}
