@@ -333,13 +333,12 @@ end
 
 ---The error that stands for a list of faults.
 ---@param list tycho.schema.Fault[]
----@param location? string "body", "query" or "path"
 ---@return tycho.errors.Error
-function schema.error(list, location)
+function schema.error(list)
   local described = {}
   for i, fault in ipairs(list) do
     described[i] = { pointer = "#" .. fault.pointer, detail = faults.text(fault), fault = fault,
-      location = location }
+      location = fault.location }
   end
   local first = described[1]
   return errors.new("invalid", ("%s %s"):format(first.pointer, first.detail), {

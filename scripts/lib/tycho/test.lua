@@ -43,21 +43,7 @@ local KNOWN = options.set { "headers", "json", "body", "token" }
 ---@field body string
 ---@field json any the decoded body where it is JSON
 
----Sends one request through the application.
----
----```lua
----local res = test.request("POST", "/api/orders", { json = { product = "tea" } })
----assert.equal(201, res.status)
----```
----@async
----@param method string
----@param target string path and query
----@param opts? tycho.test.Options
----@return tycho.test.Response
-function test.request(method, target, opts)
-  opts = options.check(opts, KNOWN)
-  test.load()
-
+local function send(method, target, opts)
   local headers, body = {}, opts.body
   for name, value in pairs(opts.headers or {}) do
     headers[name] = value
@@ -76,6 +62,72 @@ function test.request(method, target, opts)
     response.json = json.decode(text)
   end
   return response
+end
+
+---Sends one request through the application.
+---
+---```lua
+---local res = test.request("POST", "/api/orders", { json = { product = "tea" } })
+---assert.equal(201, res.status)
+---```
+---@async
+---@param method string
+---@param target string path and query
+---@param opts? tycho.test.Options
+---@return tycho.test.Response
+function test.request(method, target, opts)
+  opts = options.check(opts, KNOWN)
+  test.load()
+  return send(method, target, opts)
+end
+
+-- The modules that hold what an application has declared.
+local STATEFUL = { "tycho.app", "tycho._private.routes", "tycho._private.checks" }
+local count = 0
+
+local function fresh_application()
+  local kept = {}
+  for _, name in ipairs(STATEFUL) do
+    kept[name], package.loaded[name] = package.loaded[name], nil
+  end
+  count = count + 1
+  require("tycho._private.routes").prefix = "/application" .. count
+  local app = require "tycho.app"
+  for _, name in ipairs(STATEFUL) do
+    package.loaded[name] = kept[name]
+  end
+  return app, "/application" .. count
+end
+
+---An application of its own, for specs of middleware and the like. Returns a function that sends
+---requests to it, with the arguments of `test.request`.
+---
+---```lua
+---local request = test.application(function(app)
+---  app.use(my_middleware)
+---  app.get("/", function() return "hello" end)
+---end)
+---assert.equal("hello", request("GET", "/").body)
+---```
+---@param declare fun(app: table)
+---@return fun(method: string, target: string, opts?: tycho.test.Options): tycho.test.Response
+function test.application(declare)
+  local main = require "tycho.app"
+  local app, prefix = fresh_application()
+  declare(app)
+  app.seal()
+  main.answer_the_rest()
+
+  return function(method, target, opts)
+    opts = options.check(opts, KNOWN)
+    app.answer_the_rest()
+    local ok, response = pcall(send, method, prefix .. target, opts)
+    main.answer_the_rest()
+    if not ok then
+      error(response, 0)
+    end
+    return response
+  end
 end
 
 return test
