@@ -104,7 +104,7 @@ bool master_is_healthy(const struct master *master, struct ty_buf *body)
 {
     const struct worker *chosen = NULL;
 
-    for (unsigned i = 0; master->workers && i < master->worker_count; i++) {
+    for (unsigned i = 0; i < master->worker_count; i++) {
         const struct worker *worker = &master->workers[i];
         if (worker->state == WORKER_SERVING && worker->has_health &&
             (!chosen || (worker->is_healthy && !chosen->is_healthy)))
@@ -355,6 +355,7 @@ int ty_host_serve(const struct ty_host_options *options, const struct ty_engine 
     uv_loop_init(&master->loop);
     notify_open(&master->notify);
     open_handles(master);
+    workers_open(master);
     master->reload = reload_new(master);
     if (begin(master, &error) != 0)
         master_fail(master, "tycho: %s", error.message);
@@ -362,7 +363,8 @@ int ty_host_serve(const struct ty_host_options *options, const struct ty_engine 
     status = master->exit_code;
     if (uv_loop_close(&master->loop) != 0)
         ty_log_error("host", "something was left open at the end");
-    ty_log_info("host", "stopped");
+    if (master->is_ready)
+        ty_log_info("host", "stopped");
     free_all(master);
     ty_log_close();
     return status;

@@ -103,6 +103,7 @@ bool master_is_healthy(const struct master *master, struct ty_buf *body);
 
 /* ---- supervise.c */
 
+void workers_open(struct master *master);
 void workers_start(struct master *master);
 /* Offers the active generation to those that are not on it and not in a reload. */
 void workers_offer(struct master *master);

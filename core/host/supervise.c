@@ -317,7 +317,7 @@ static void start_worker(struct worker *worker)
     workers_offer(master);
 }
 
-void workers_start(struct master *master)
+void workers_open(struct master *master)
 {
     master->workers = ty_zalloc(master->worker_count * sizeof(*master->workers));
     for (unsigned i = 0; i < master->worker_count; i++) {
@@ -328,6 +328,10 @@ void workers_start(struct master *master)
         uv_timer_init(&master->loop, &worker->retry);
         worker->retry.data = worker;
     }
+}
+
+void workers_start(struct master *master)
+{
     for (unsigned i = 0; i < master->worker_count; i++)
         start_worker(&master->workers[i]);
 }
@@ -371,7 +375,7 @@ unsigned workers_alive(const struct master *master)
 {
     unsigned count = 0;
 
-    for (unsigned i = 0; master->workers && i < master->worker_count; i++)
+    for (unsigned i = 0; i < master->worker_count; i++)
         count += master->workers[i].child != NULL;
     return count;
 }
@@ -387,7 +391,7 @@ unsigned workers_serving(const struct master *master)
 
 void workers_close(struct master *master)
 {
-    for (unsigned i = 0; master->workers && i < master->worker_count; i++) {
+    for (unsigned i = 0; i < master->worker_count; i++) {
         uv_close((uv_handle_t *)&master->workers[i].retry, NULL);
         ty_buf_close(&master->workers[i].health);
     }
