@@ -72,6 +72,7 @@ struct ty_exchange {
     size_t extension_len;
     struct ty_buf trailer_bytes;
     struct ty_spans trailer_spans;
+    bool has_version;
     bool is_chunked;
     bool is_new_chunk; /* its data has not begun */
     bool in_trailers;

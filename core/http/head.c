@@ -82,16 +82,6 @@ static bool take_fields(struct ty_http_conn *conn, const char *head)
     return true;
 }
 
-/* One space on either side of the target. */
-static bool is_spaced(const struct ty_exchange *ex, const char *head, unsigned method)
-{
-    uint32_t end = ex->target_at + ex->target_len;
-
-    if (ex->target_at != strlen(ty_method_name(method)) + 1)
-        return false;
-    return ex->head_end <= end + sizeof(" HTTP/1.") || memcmp(head + end, " HTTP/1.", 8) == 0;
-}
-
 static bool take_target(struct ty_http_conn *conn, const char *head)
 {
     struct ty_exchange *ex = conn->ex;
@@ -99,7 +89,7 @@ static bool take_target(struct ty_http_conn *conn, const char *head)
     struct ty_target target;
 
     req->target = (struct ty_slice){head + ex->target_at, ex->target_len};
-    if (!is_spaced(ex, head, req->method) ||
+    if (ex->target_at != strlen(ty_method_name(req->method)) + 1 || /* one space */
         !ty_target_parse(req->target, req->method == TY_OPTIONS, &target))
         return refuse(conn, TY_REFUSE_TARGET);
     req->query = target.query;

@@ -39,6 +39,20 @@ static int on_target(llhttp_t *parser, const char *at, size_t len)
     return 0;
 }
 
+/* Only one space may be between the target and "HTTP/1.1". */
+static int on_version(llhttp_t *parser, const char *at, size_t len)
+{
+    struct ty_http_conn *conn = parser->data;
+    struct ty_exchange *ex = conn->ex;
+
+    (void)len;
+    if (!ex->has_version &&
+        offset_of(conn, at) != ex->target_at + ex->target_len + sizeof(" HTTP/") - 1)
+        return refuse(conn, TY_REFUSE_TARGET);
+    ex->has_version = true;
+    return 0;
+}
+
 static int check_field(struct ty_http_conn *conn, const struct ty_span *span, uint64_t end)
 {
     const struct ty_http_limits *limits = limits_of(conn);
@@ -223,6 +237,7 @@ static int on_complete(llhttp_t *parser)
 
 static const llhttp_settings_t settings = {
     .on_url = on_target,
+    .on_version = on_version,
     .on_header_field = on_field,
     .on_header_value = on_value,
     .on_headers_complete = on_head,
