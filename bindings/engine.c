@@ -256,11 +256,9 @@ static void engine_set_config(struct ty_config *config)
 static void engine_close(void (*done)(void *arg), void *arg)
 {
     ty_buf_close(&engine.fault);
-    ty_db_close_all();
     ty_config_unref(engine.env.config);
     engine.env.config = NULL;
-    if (done)
-        done(arg);
+    ty_db_close_all(done, arg);
 }
 
 static struct ty_site *engine_site(struct ty_generation *gen)

@@ -16,14 +16,13 @@ struct reply {
     struct ty_header headers[HEADERS_MAX];
 };
 
-static const struct ty_slice TEXT = TY_SLICE("text/plain; charset=utf-8");
-static const struct ty_slice JSON = TY_SLICE("application/json");
+static const char TEXT[] = "text/plain; charset=utf-8";
+static const char JSON[] = "application/json";
 
 void ty_answer_builtin_error(struct ty_call *call)
 {
     struct ty_request *req = call->req;
-    static const struct ty_header type = {TY_SLICE("Content-Type"),
-                                          TY_SLICE("application/problem+json")};
+    const struct ty_header type = {TY_SLICE("Content-Type"), TY_SLICE("application/problem+json")};
     struct ty_buf body = {0};
 
     req->error_kind = "internal";
@@ -81,12 +80,12 @@ static void read_headers(lua_State *L, struct reply *reply, int table)
     }
 }
 
-static void default_type(struct reply *reply, struct ty_slice type)
+static void default_type(struct reply *reply, const char *type)
 {
     if (reply->has_type || reply->count == HEADERS_MAX)
         return;
     reply->headers[reply->count].name = TY_SLICE("Content-Type");
-    reply->headers[reply->count++].value = type;
+    reply->headers[reply->count++].value = (struct ty_slice){type, strlen(type)};
 }
 
 static void check_sent(lua_State *L, int result, int status)

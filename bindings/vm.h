@@ -17,6 +17,9 @@
 
 struct ty_vm {
     lua_State *L;
+    lua_State *heap; /* an empty state, whose allocator serves L */
+    lua_Alloc heap_alloc;
+    void *heap_data;
     const struct ty_engine_env *env;
     struct ty_fibers *fibers;
     struct ty_config *config; /* of the generation: a reload may bring another */
