@@ -64,7 +64,6 @@ struct ty_sqlite_tx {
     struct ty_sqlite *db;
     struct ty_sqlite_conn *conn;
     struct ty_sqlite_op *head, **tail; /* the first one runs */
-    unsigned depth;                    /* savepoints that are open */
     bool read_only;
     bool begun;               /* BEGIN was sent */
     bool dead;                /* rolled back by an error */

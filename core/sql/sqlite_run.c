@@ -226,25 +226,18 @@ static int end(struct ty_sqlite_conn *conn, struct ty_sqlite_op *op)
     return status;
 }
 
+/* The levels have numbers, so that one that is still open inside, because its owner was cancelled,
+ * is closed with the one around it. */
 static int run_savepoint(struct ty_sqlite_conn *conn, struct ty_sqlite_op *op)
 {
-    struct ty_sqlite_tx *tx = conn->tx;
     char sql[64];
 
-    if (op->verb == TY_SQLITE_SAVEPOINT) {
-        snprintf(sql, sizeof(sql), "SAVEPOINT level%u", tx->depth);
-        if (ty_sqlite_conn_exec(conn, op, sql) < 0)
-            return -1;
-        tx->depth++;
-        return 0;
-    }
-    if (tx->depth == 0)
-        return ty_sqlite_fail(op, TY_ERR_INTERNAL, "SQLITE_MISUSE", "no savepoint is open");
-    tx->depth--;
-    if (op->verb == TY_SQLITE_RELEASE)
-        snprintf(sql, sizeof(sql), "RELEASE level%u", tx->depth);
+    if (op->verb == TY_SQLITE_SAVEPOINT)
+        snprintf(sql, sizeof(sql), "SAVEPOINT level%u", op->level);
+    else if (op->verb == TY_SQLITE_RELEASE)
+        snprintf(sql, sizeof(sql), "RELEASE level%u", op->level);
     else
-        snprintf(sql, sizeof(sql), "ROLLBACK TO level%u; RELEASE level%u", tx->depth, tx->depth);
+        snprintf(sql, sizeof(sql), "ROLLBACK TO level%u; RELEASE level%u", op->level, op->level);
     return ty_sqlite_conn_exec(conn, op, sql);
 }
 

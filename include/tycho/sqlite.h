@@ -88,9 +88,9 @@ enum ty_sqlite_verb {
     TY_SQLITE_BEGIN,  /* takes a connection: ty_sqlite_begin() */
     TY_SQLITE_COMMIT, /* these four only in a transaction */
     TY_SQLITE_ROLLBACK,
-    TY_SQLITE_SAVEPOINT,   /* opens one more level */
-    TY_SQLITE_RELEASE,     /* closes the innermost level and keeps what it did */
-    TY_SQLITE_ROLLBACK_TO, /* closes the innermost level and undoes it */
+    TY_SQLITE_SAVEPOINT,   /* opens the nested level `op->level` */
+    TY_SQLITE_RELEASE,     /* closes it, and those in it, and keeps what they did */
+    TY_SQLITE_ROLLBACK_TO, /* closes it, and those in it, and undoes them */
 };
 
 /* Runs exactly once per started operation, from the loop, never from inside the call that
@@ -107,6 +107,7 @@ struct ty_sqlite_op {
     unsigned param_count;
     uint64_t rows_max; /* keep no more rows than that; 0: all */
     bool read_only;    /* BEGIN: the transaction only reads */
+    unsigned level;    /* SAVEPOINT, RELEASE, ROLLBACK_TO */
     ty_sqlite_done_fn *done;
 
     int status; /* 0, or -1: see error; UV_ECANCELED: it was cancelled, and did nothing or was

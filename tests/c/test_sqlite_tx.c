@@ -57,6 +57,16 @@ static void a_commit_keeps_and_a_rollback_undoes(void **state)
     assert_int_equal(place_leave(&place), 0);
 }
 
+static int done_at(struct place *place, struct ty_sqlite_tx *tx, enum ty_sqlite_verb verb,
+                   unsigned level)
+{
+    struct task task = {.op = {.verb = verb, .level = level, .done = on_task}};
+
+    ty_sqlite_tx_start(tx, &task.op);
+    finish(place, &task);
+    return task.op.status;
+}
+
 static void levels_are_undone_on_their_own(void **state)
 {
     (void)state;
@@ -66,17 +76,36 @@ static void levels_are_undone_on_their_own(void **state)
     make_table(&place);
     struct ty_sqlite_tx *tx = begin(&place);
     assert_int_equal(done_in(&place, tx, TY_SQLITE_RUN, "insert into t values (1)"), 0);
-    assert_int_equal(done_in(&place, tx, TY_SQLITE_SAVEPOINT, NULL), 0);
+    assert_int_equal(done_at(&place, tx, TY_SQLITE_SAVEPOINT, 1), 0);
     assert_int_equal(done_in(&place, tx, TY_SQLITE_RUN, "insert into t values (2)"), 0);
-    assert_int_equal(done_in(&place, tx, TY_SQLITE_SAVEPOINT, NULL), 0);
+    assert_int_equal(done_at(&place, tx, TY_SQLITE_SAVEPOINT, 2), 0);
     assert_int_equal(done_in(&place, tx, TY_SQLITE_RUN, "insert into t values (3)"), 0);
-    assert_int_equal(done_in(&place, tx, TY_SQLITE_RELEASE, NULL), 0);
-    assert_int_equal(done_in(&place, tx, TY_SQLITE_ROLLBACK_TO, NULL), 0);
+    assert_int_equal(done_at(&place, tx, TY_SQLITE_RELEASE, 2), 0);
+    assert_int_equal(done_at(&place, tx, TY_SQLITE_ROLLBACK_TO, 1), 0);
     assert_int_equal(done_in(&place, tx, TY_SQLITE_RUN, "insert into t values (4)"), 0);
-    assert_int_equal(done_in(&place, tx, TY_SQLITE_RELEASE, NULL), -1); /* there is none */
+    assert_int_equal(done_at(&place, tx, TY_SQLITE_RELEASE, 1), -1); /* there is none */
     assert_int_equal(done_in(&place, tx, TY_SQLITE_COMMIT, NULL), 0);
 
     assert_int_equal(number_of(&place, "select sum(n) from t"), 5);
+    assert_int_equal(place_leave(&place), 0);
+}
+
+static void a_level_takes_those_inside_along(void **state)
+{
+    (void)state;
+    struct place place;
+
+    place_open(&place);
+    make_table(&place);
+    struct ty_sqlite_tx *tx = begin(&place);
+    assert_int_equal(done_at(&place, tx, TY_SQLITE_SAVEPOINT, 1), 0);
+    assert_int_equal(done_in(&place, tx, TY_SQLITE_RUN, "insert into t values (1)"), 0);
+    assert_int_equal(done_at(&place, tx, TY_SQLITE_SAVEPOINT, 2), 0);
+    assert_int_equal(done_in(&place, tx, TY_SQLITE_RUN, "insert into t values (2)"), 0);
+    assert_int_equal(done_at(&place, tx, TY_SQLITE_ROLLBACK_TO, 1), 0);
+    assert_int_equal(done_in(&place, tx, TY_SQLITE_COMMIT, NULL), 0);
+
+    assert_int_equal(rows(&place), 0);
     assert_int_equal(place_leave(&place), 0);
 }
 
@@ -503,6 +532,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_commit_keeps_and_a_rollback_undoes),
         cmocka_unit_test(levels_are_undone_on_their_own),
+        cmocka_unit_test(a_level_takes_those_inside_along),
         cmocka_unit_test(a_commit_that_breaks_a_constraint_undoes_all),
         cmocka_unit_test(a_reading_transaction_sees_one_state_and_does_not_write),
         cmocka_unit_test(the_same_holds_in_memory),
