@@ -24,14 +24,12 @@ static size_t grown(const struct ty_buf *buf, size_t need)
     return cap;
 }
 
-char *ty_buf_reserve(struct ty_buf *buf, size_t more)
+char *ty_buf_grow(struct ty_buf *buf, size_t more)
 {
-    if (more > buf->cap - buf->len) {
-        if (more > SIZE_MAX / 2 - buf->len)
-            abort();
-        buf->cap = grown(buf, buf->len + more);
-        buf->data = ty_realloc(buf->data, buf->cap);
-    }
+    if (more > SIZE_MAX / 2 - buf->len)
+        abort();
+    buf->cap = grown(buf, buf->len + more);
+    buf->data = ty_realloc(buf->data, buf->cap);
     return buf->data + buf->len;
 }
 
@@ -41,12 +39,6 @@ void ty_buf_add(struct ty_buf *buf, const void *data, size_t len)
         return;
     memcpy(ty_buf_reserve(buf, len), data, len);
     buf->len += len;
-}
-
-void ty_buf_addc(struct ty_buf *buf, char c)
-{
-    *ty_buf_reserve(buf, 1) = c;
-    buf->len++;
 }
 
 void ty_buf_adds(struct ty_buf *buf, const char *text)
@@ -94,10 +86,12 @@ static bool is_continuation(unsigned char c)
     return (c & 0xC0) == 0x80;
 }
 
-/* Length of the well-formed UTF-8 sequence at `s` (RFC 3629: no surrogates, nothing overlong,
- * nothing past U+10FFFF), 0 if there is none. */
-static size_t utf8_len(const unsigned char *s, size_t left)
+size_t ty_utf8_len(const char *text, size_t left)
 {
+    const unsigned char *s = (const unsigned char *)text;
+
+    if (left == 0)
+        return 0;
     if (s[0] < 0x80)
         return 1;
     if (s[0] >= 0xC2 && s[0] <= 0xDF)
@@ -145,7 +139,7 @@ void ty_buf_add_json(struct ty_buf *buf, const char *text, size_t len)
     size_t done = 0, at = 0;
 
     while (at < len) {
-        size_t n = utf8_len(s + at, len - at);
+        size_t n = ty_utf8_len(text + at, len - at);
 
         if (!n || !is_plain(s + at, n)) {
             ty_buf_add(buf, text + done, at - done);

@@ -27,11 +27,20 @@ struct ty_slice {
 
 void ty_buf_close(struct ty_buf *buf); /* frees; `buf` is empty and usable again */
 
+char *ty_buf_grow(struct ty_buf *buf, size_t more); /* what follows, when there is no room */
+
 /* Makes room for `more` bytes behind len and returns where they go; the caller adds to len. */
-char *ty_buf_reserve(struct ty_buf *buf, size_t more);
+static inline char *ty_buf_reserve(struct ty_buf *buf, size_t more)
+{
+    return more > buf->cap - buf->len ? ty_buf_grow(buf, more) : buf->data + buf->len;
+}
 
 void ty_buf_add(struct ty_buf *buf, const void *data, size_t len);
-void ty_buf_addc(struct ty_buf *buf, char c);
+static inline void ty_buf_addc(struct ty_buf *buf, char c)
+{
+    *ty_buf_reserve(buf, 1) = c;
+    buf->len++;
+}
 void ty_buf_adds(struct ty_buf *buf, const char *text);
 void ty_buf_addf(struct ty_buf *buf, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void ty_buf_vaddf(struct ty_buf *buf, const char *fmt, va_list args)
@@ -44,6 +53,10 @@ void ty_buf_addu(struct ty_buf *buf, unsigned long long number);
  * invalid UTF-8 (as U+FFFD) escaped, so that the result is one line of valid JSON. No quotes
  * around it. */
 void ty_buf_add_json(struct ty_buf *buf, const char *text, size_t len);
+
+/* Length of the well-formed UTF-8 sequence at `text` (RFC 3629: no surrogates, nothing overlong,
+ * nothing past U+10FFFF), which is at most `left`; 0 if there is none. */
+size_t ty_utf8_len(const char *text, size_t left);
 
 /* Like ty_buf_add(), but false when the buffer would pass `max` bytes or memory is out. */
 bool ty_buf_try_add(struct ty_buf *buf, const void *data, size_t len, size_t max)
