@@ -30,12 +30,14 @@ end
 ---
 ---```lua
 ---local user = db.one("select * from users where email = $1", email)
----if not password.verify(text, user and user.password) then errors.raise("auth.bad_credentials") end
+---if not password.verify(text, user and user.password) then
+---  errors.raise("auth.bad_credentials")
+---end
 ---```
 ---
 ---Verifies hashes of `password.hash`, and `$2a$`, `$2b$` and `$2y$` hashes of other systems; a
----password of more than 72 bytes, or with a NUL, matches none of those. Raises `internal` for a text
----that is not a hash.
+---password of more than 72 bytes, or with a NUL, matches none of those. Raises `internal` for a
+---text that is not a hash.
 ---@async
 ---@param text string
 ---@param hash? string
