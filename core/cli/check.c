@@ -16,6 +16,13 @@ static void print_checked(struct cli *cli, const char *id, size_t files, size_t 
                routes, routes == 1 ? "" : "s");
 }
 
+static const char *text_of(yyjson_val *object, const char *name)
+{
+    const char *text = yyjson_get_str(yyjson_obj_get(object, name));
+
+    return text ? text : "";
+}
+
 static void print_routes(struct cli *cli, const struct ty_buf *json, yyjson_val *routes)
 {
     struct term_table table = {.columns = 3};
@@ -31,9 +38,9 @@ static void print_routes(struct cli *cli, const struct ty_buf *json, yyjson_val 
     term_cell(&table, "WHERE");
     yyjson_arr_foreach(routes, i, count, route)
     {
-        term_cell(&table, "%s", yyjson_get_str(yyjson_obj_get(route, "methods")));
-        term_cell(&table, "%s", yyjson_get_str(yyjson_obj_get(route, "path")));
-        term_cell(&table, "%s", yyjson_get_str(yyjson_obj_get(route, "where")));
+        term_cell(&table, "%s", text_of(route, "methods"));
+        term_cell(&table, "%s", text_of(route, "path"));
+        term_cell(&table, "%s", text_of(route, "where"));
     }
     term_table_print(&table, stdout);
 }
