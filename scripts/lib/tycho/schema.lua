@@ -314,7 +314,8 @@ function schema.nullable(inner)
   return node.nullable(inner)
 end
 
----Checks a value; raises an error of kind `invalid` that lists all faults in `errors`.
+---Checks a value that was JSON; raises an error of kind `invalid` that lists all faults in
+---`errors`. Arrays are marked as such (`json.array`), as those from `json.decode` are.
 ---
 ---```lua
 ---local settings = s.check(Settings, json.decode(text))

@@ -11,11 +11,14 @@ local ARRAY = getmetatable(json.array {})
 
 local composite = {}
 
-local function is_array(value)
+-- In JSON an array is marked as one, empty or not; elsewhere an empty table may be meant.
+local function is_array(value, mode)
   if type(value) ~= "table" then
     return false
   elseif getmetatable(value) == ARRAY then
     return true
+  elseif mode == node.JSON and next(value) == nil then
+    return false
   end
   local count = 0
   for key in pairs(value) do
@@ -180,7 +183,7 @@ function composite.array(of, opts)
     if mode == TEXT and type(value) == "string" then
       value = { value }
     end
-    if not is_array(value) then
+    if not is_array(value, mode) then
       add(list, "array")
       return value
     elseif o.min and #value < o.min then

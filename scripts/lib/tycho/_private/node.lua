@@ -49,7 +49,8 @@ function node.define(kind, o, check, more, level)
   end
   if o.default ~= nil then
     made.optional = true
-    local _, list = node.run(made, o.default, node.JSON)
+    local default, list = node.run(made, o.default, node.ANSWER)
+    made.default = default
     if list then
       error(("s.%s: the default is none of its values"):format(kind), level or 3)
     end

@@ -1,8 +1,9 @@
 --- Numbers as text, exactly: integers of 64 bits and decimals of any length.
 
 local ffi = require "ffi"
+local int64 = require "tycho.int64"
 
-local int64, uint64 = ffi.typeof "int64_t", ffi.typeof "uint64_t"
+local signed, unsigned = ffi.typeof "int64_t", ffi.typeof "uint64_t"
 local EXACT = 2 ^ 53
 local INT64_MAX = 0x7fffffffffffffffLL
 
@@ -22,13 +23,13 @@ function number.integer(value)
     return value
   elseif type(value) ~= "cdata" then
     return nil
-  elseif ffi.istype(int64, value) then
+  elseif ffi.istype(signed, value) then
     return value
-  elseif ffi.istype(uint64, value) then
-    if value > ffi.cast(uint64, INT64_MAX) then
+  elseif ffi.istype(unsigned, value) then
+    if value > ffi.cast(unsigned, INT64_MAX) then
       return nil, true
     end
-    return ffi.cast(int64, value)
+    return ffi.cast(signed, value)
   end
 end
 
@@ -37,30 +38,11 @@ end
 ---@return number|ffi.cdata*|nil integer nil if it is no integer
 ---@return boolean? out_of_range
 function number.parse_integer(text)
-  local sign, digits = text:match("^(%-?)(%d+)$")
-  if not digits then
+  if not text:find("^%-?%d+$") then
     return nil
   end
-  digits = digits:gsub("^0+(%d)", "%1")
-  if #digits <= 15 then
-    return tonumber(sign .. digits)
-  elseif #digits > 19 or (#digits == 19 and digits > "9223372036854775808") then
-    return nil, true
-  end
-  local value = 0LL
-  for i = 1, #digits do
-    value = value * 10 - (digits:byte(i) - 48) -- negative: the range is larger there
-  end
-  if sign == "" then
-    if digits == "9223372036854775808" then
-      return nil, true
-    end
-    value = -value
-  end
-  if value <= 9007199254740992LL and value >= -9007199254740992LL then
-    return tonumber(value)
-  end
-  return value
+  local value = int64.parse(text)
+  return value, value == nil
 end
 
 ---Splits a decimal such as "-12.30"; nil if the text is none. Neither exponents nor a bare point.
