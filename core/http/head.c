@@ -59,8 +59,9 @@ static void note(struct ty_exchange *ex, const struct ty_header *header)
         break;
     case sizeof("transfer-encoding") - 1:
         if (ty_slice_same(header->name, "transfer-encoding", 17)) {
+            /* Given twice it is empty, which no coding is: nobody sends two in good faith. */
+            known->coding = known->has_coding ? TY_SLICE("") : header->value;
             known->has_coding = true;
-            known->coding = header->value;
         }
         break;
     default:
