@@ -1,6 +1,7 @@
 --- What /proc says about processes.
 
 local fs = require "tycho.fs"
+local process = require "tycho.process"
 local tycho = require "tycho"
 
 local proc = {}
@@ -92,6 +93,21 @@ function proc.tree(pid)
     end
   end
   return all
+end
+
+---All processes that work in this folder.
+---@async
+---@param folder string
+---@return integer[] pids
+function proc.in_folder(folder)
+  local _, out = process.run {
+    args = { "find", "/proc", "-maxdepth", "2", "-name", "cwd", "-lname", folder },
+  }
+  local pids = {}
+  for pid in out:gmatch "/proc/(%d+)/cwd" do
+    pids[#pids + 1] = tonumber(pid)
+  end
+  return pids
 end
 
 return proc

@@ -37,6 +37,8 @@ local app = require "tycho.app"
 app.get("/", function() return { hello = "world" } end)
 ]]
 
+local SHOWN_MAX = 8 -- lines of a failed test's servers
+
 local live = {}
 local root = os.getenv "PWD"
 
@@ -45,6 +47,20 @@ local root = os.getenv "PWD"
 function server.program()
   local path = os.getenv "TYCHO_UNDER_TEST" or "build/tycho"
   return path:sub(1, 1) == "/" and path or root .. "/" .. path
+end
+
+local instrumented
+
+---Was the program built with a sanitizer? Then its speed and memory say nothing.
+---@async
+---@return boolean
+function server.is_instrumented()
+  if instrumented == nil then
+    local text = fs.read(server.program())
+    instrumented = text:find("__asan_init", 1, true) ~= nil
+      or text:find("__tsan_init", 1, true) ~= nil
+  end
+  return instrumented
 end
 
 -- Below the range from which the kernel gives ports to clients, so that none takes it meanwhile.
@@ -376,9 +392,12 @@ end
 -- What the servers of a failed test have said helps to see why.
 local function show_output()
   for _, self in ipairs(live) do
-    local text = self:output()
-    io.stderr:write(("\n---- output of the server in %s (the end of it)\n%s\n----\n"):format(
-      self.folder, text:sub(-8000)))
+    local lines = {}
+    for line in self:output():gmatch "[^\n]+" do
+      lines[#lines + 1] = not line:find('"module":"access"', 1, true) and line:sub(1, 400) or nil
+    end
+    io.stderr:write(("\n---- the server in %s said at the end:\n%s\n----\n"):format(
+      self.folder, table.concat(lines, "\n", math.max(1, #lines - SHOWN_MAX))))
   end
   return nil, true
 end
