@@ -6,21 +6,19 @@
 local ffi = require "ffi"
 local formats = require "tycho._private.formats"
 
-ffi.cdef [[
-typedef struct { long seconds; long nanoseconds; } tycho_timespec;
-int clock_gettime(int clock, tycho_timespec *now);
-]]
+-- Under a name of its own, so that it clashes with nobody's declaration.
+ffi.cdef [[int tycho_time_read(int clock, int64_t *now) asm("clock_gettime");]]
 
 local REALTIME, MONOTONIC = 0, 1
 local DAY = 86400
 
 local time = {}
 
-local spec = ffi.new "tycho_timespec"
+local spec = ffi.new "int64_t[2]" -- seconds, nanoseconds
 
 local function read(clock)
-  ffi.C.clock_gettime(clock, spec)
-  return tonumber(spec.seconds) + tonumber(spec.nanoseconds) / 1e9
+  ffi.C.tycho_time_read(clock, spec)
+  return tonumber(spec[0]) + tonumber(spec[1]) / 1e9
 end
 
 ---The moment now.
