@@ -2,6 +2,7 @@
 
 #include <lauxlib.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,6 +34,7 @@ struct call {
     struct handle *handle;           /* BEGIN: to be filled in; NULL once nobody wants it */
     int handle_ref;                  /* keeps it from the collector */
     struct ty_sqlite_tx *tx;         /* COMMIT: to be dropped if it was cancelled before it ran */
+    char *where;                     /* the line, where it had to be remembered; NULL */
     struct ty_sqlite_value values[]; /* then their bytes, then the statement */
 };
 
@@ -46,6 +48,7 @@ static struct call *call_of(struct ty_sqlite_op *op)
 static void drop_call(struct call *call)
 {
     ty_sqlite_op_close(&call->op);
+    free(call->where);
     free(call);
 }
 
@@ -94,21 +97,30 @@ static struct handle *check_handle(lua_State *L, int index)
 
 /* ---- statements */
 
+static void find_line(const struct call *call, char where[WHERE_MAX])
+{
+    memcpy(where, "?", 2);
+    if (call->where)
+        snprintf(where, WHERE_MAX, "%s", call->where);
+    else if (call->wait.fiber) /* otherwise its stack may be gone */
+        ty_fiber_line(call->L, where, WHERE_MAX);
+}
+
 static void log_slow(const struct call *call)
 {
-    char where[WHERE_MAX] = "?";
+    char where[WHERE_MAX];
     struct ty_buf fields = {0};
     const char *sql = call->op.sql ? call->op.sql : "commit";
 
-    if (call->wait.fiber) /* otherwise its stack may be gone */
-        ty_fiber_line(call->L, where, sizeof(where));
+    find_line(call, where);
     ty_log_add_field(&fields, "db", call->db->name, strlen(call->db->name));
     ty_log_add_field(&fields, "sql", sql, strnlen(sql, SQL_SHOWN));
     ty_log_add_field(&fields, "at", where, strlen(where));
     ty_buf_addf(&fields, ",\"seconds\":%.3f,\"waited\":%.3f", (double)call->op.run_ns / 1e9,
                 (double)call->op.wait_ns / 1e9);
     struct ty_log_context context = {.fields = fields.data, .fields_len = fields.len};
-    ty_log(TY_LOG_WARN, "db", &context, "slow statement");
+    ty_log(TY_LOG_WARN, "db", &context,
+           call->op.status == UV_ECANCELED ? "slow statement, cancelled" : "slow statement");
     ty_buf_close(&fields);
 }
 
@@ -139,7 +151,12 @@ static void on_done(struct ty_sqlite_op *op)
 
 static void cancel_call(struct ty_wait *wait)
 {
-    ty_sqlite_cancel(&((struct call *)wait)->op);
+    struct call *call = (struct call *)wait;
+    char where[WHERE_MAX] = "?";
+
+    ty_fiber_line(call->L, where, WHERE_MAX); /* for the log: the last moment to ask */
+    call->where = ty_strdup(where);
+    ty_sqlite_cancel(&call->op);
 }
 
 static struct ty_db *find_db(lua_State *L, uv_loop_t *loop, int index, struct ty_error *error)

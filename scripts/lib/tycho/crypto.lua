@@ -29,7 +29,7 @@ end
 ---@param data string
 ---@return string digest 28 bytes
 function crypto.sha224(data)
-  return check(core.hash("sha224", data))
+  return (check(core.hash("sha224", data)))
 end
 
 ---SHA-256 of `data`.
@@ -41,7 +41,7 @@ end
 ---@param data string
 ---@return string digest 32 bytes
 function crypto.sha256(data)
-  return check(core.hash("sha256", data))
+  return (check(core.hash("sha256", data)))
 end
 
 ---SHA-384 of `data`.
@@ -53,7 +53,7 @@ end
 ---@param data string
 ---@return string digest 48 bytes
 function crypto.sha384(data)
-  return check(core.hash("sha384", data))
+  return (check(core.hash("sha384", data)))
 end
 
 ---SHA-512 of `data`.
@@ -65,7 +65,7 @@ end
 ---@param data string
 ---@return string digest 64 bytes
 function crypto.sha512(data)
-  return check(core.hash("sha512", data))
+  return (check(core.hash("sha512", data)))
 end
 
 ---HMAC with SHA-256. Compare what a caller sends with `crypto.equal`, never with `==`.
@@ -78,7 +78,7 @@ end
 ---@param data string
 ---@return string mac 32 bytes
 function crypto.hmac_sha256(key, data)
-  return check(core.hmac("sha256", key, data))
+  return (check(core.hmac("sha256", key, data)))
 end
 
 ---HMAC with SHA-384.
@@ -91,7 +91,7 @@ end
 ---@param data string
 ---@return string mac 48 bytes
 function crypto.hmac_sha384(key, data)
-  return check(core.hmac("sha384", key, data))
+  return (check(core.hmac("sha384", key, data)))
 end
 
 ---HMAC with SHA-512.
@@ -104,7 +104,7 @@ end
 ---@param data string
 ---@return string mac 64 bytes
 function crypto.hmac_sha512(key, data)
-  return check(core.hmac("sha512", key, data))
+  return (check(core.hmac("sha512", key, data)))
 end
 
 ---Are the two strings the same? The time it takes tells their lengths, and nothing else.
@@ -139,7 +139,7 @@ end
 ---@param text string
 ---@return string bytes
 function crypto.from_base64(text)
-  return check(core.base64_decode("base64", text))
+  return (check(core.base64_decode("base64", text)))
 end
 
 ---Base64 for URLs, without padding, RFC 4648 section 5 as JOSE uses it.
@@ -161,7 +161,7 @@ end
 ---@param text string
 ---@return string bytes
 function crypto.from_base64url(text)
-  return check(core.base64_decode("base64url", text))
+  return (check(core.base64_decode("base64url", text)))
 end
 
 ---Hexadecimal, lower case.
@@ -183,7 +183,7 @@ end
 ---@param text string
 ---@return string bytes
 function crypto.from_hex(text)
-  return check(core.hex_decode(text))
+  return (check(core.hex_decode(text)))
 end
 
 return crypto

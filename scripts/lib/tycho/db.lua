@@ -120,7 +120,7 @@ local function check_transaction(fn, opts)
   if type(fn) ~= "function" then
     error("a transaction is a function", 3)
   end
-  return options.check(opts, TRANSACTION, 4)
+  return (options.check(opts, TRANSACTION, 4))
 end
 
 local function begin(name, fn, opts)
@@ -145,7 +145,7 @@ end
 ---@return table<string, any>[] rows
 function Transaction:query(sql, ...)
   check_sql(sql, 2)
-  return check(core.run(self.handle, "rows", sql, ...))
+  return (check(core.run(self.handle, "rows", sql, ...)))
 end
 
 ---The first row, or nil.
@@ -159,7 +159,7 @@ end
 ---@return table<string, any>? row
 function Transaction:one(sql, ...)
   check_sql(sql, 2)
-  return check(core.run(self.handle, "one", sql, ...))
+  return (check(core.run(self.handle, "one", sql, ...)))
 end
 
 ---The first column of the first row, or nil.
@@ -173,7 +173,7 @@ end
 ---@return any value
 function Transaction:value(sql, ...)
   check_sql(sql, 2)
-  return check(core.run(self.handle, "value", sql, ...))
+  return (check(core.run(self.handle, "value", sql, ...)))
 end
 
 ---Runs a statement for what it does.
@@ -187,7 +187,7 @@ end
 ---@return tycho.db.Outcome
 function Transaction:exec(sql, ...)
   check_sql(sql, 2)
-  return check(core.run(self.handle, "exec", sql, ...))
+  return (check(core.run(self.handle, "exec", sql, ...)))
 end
 
 ---Runs several statements, separated by semicolons; all of them or none.
@@ -230,7 +230,7 @@ local function database(name)
   ---@return table<string, any>[] rows
   function db.query(sql, ...)
     check_sql(sql, 2)
-    return check(core.run(target_of(name), "rows", sql, ...))
+    return (check(core.run(target_of(name), "rows", sql, ...)))
   end
 
   ---The first row, or nil.
@@ -244,7 +244,7 @@ local function database(name)
   ---@return table<string, any>? row
   function db.one(sql, ...)
     check_sql(sql, 2)
-    return check(core.run(target_of(name), "one", sql, ...))
+    return (check(core.run(target_of(name), "one", sql, ...)))
   end
 
   ---The first column of the first row; nil if there is no row, or if it is NULL.
@@ -258,7 +258,7 @@ local function database(name)
   ---@return any value
   function db.value(sql, ...)
     check_sql(sql, 2)
-    return check(core.run(target_of(name), "value", sql, ...))
+    return (check(core.run(target_of(name), "value", sql, ...)))
   end
 
   ---Runs a statement for what it does.
@@ -272,7 +272,7 @@ local function database(name)
   ---@return tycho.db.Outcome
   function db.exec(sql, ...)
     check_sql(sql, 2)
-    return check(core.run(target_of(name), "exec", sql, ...))
+    return (check(core.run(target_of(name), "exec", sql, ...)))
   end
 
   ---Runs several statements, separated by semicolons; all of them or none.

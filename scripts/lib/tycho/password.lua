@@ -21,7 +21,7 @@ local password = {}
 ---@param text string the password, any bytes; more than 4095 raise `invalid`
 ---@return string hash
 function password.hash(text)
-  return check(core.hash(text))
+  return (check(core.hash(text)))
 end
 
 ---Is that the password? Without a hash (there is no such user) the answer is false after the same
@@ -43,7 +43,7 @@ end
 ---@param hash? string
 ---@return boolean
 function password.verify(text, hash)
-  return check(core.verify(text, hash or nil))
+  return (check(core.verify(text, hash or nil)))
 end
 
 ---Was the hash made elsewhere, or at another cost than `password.cost` says now? Then hash the
