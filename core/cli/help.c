@@ -151,7 +151,8 @@ static void print_next_words(const char *first)
     for (size_t i = 0; i < cli_command_count; i++) {
         const char *name = cli_commands[i].name;
 
-        if (cli_commands[i].is_hidden || (len && (strncmp(name, first, len) || name[len] != ' ')))
+        if (cli_commands[i].is_hidden ||
+            (len && (strncmp(name, first, len) != 0 || name[len] != ' ')))
             continue;
         name += len ? len + 1 : 0;
         size_t word = strcspn(name, " ");

@@ -12,6 +12,7 @@
 struct answer {
     yyjson_doc *doc;
     yyjson_val *root;
+    bool has_progress; /* is shown */
 };
 
 static const char *text_of(yyjson_val *object, const char *name)
@@ -37,18 +38,23 @@ static void on_reply(const char *json, size_t len, void *arg)
         answer->root = root;
         return;
     }
-    if (yyjson_obj_get(root, "progress"))
+    if (yyjson_obj_get(root, "progress")) {
         term_progress(text_of(root, "progress"));
+        answer->has_progress = true;
+    }
     yyjson_doc_free(doc);
 }
 
-/* Faults of the files on disk must not keep an operator from looking at what runs. */
+/* Faults of the files on disk must not keep an operator from looking at what runs, or from going
+ * back; only a reload would meet them again. */
 static int ask_at(struct cli *cli, const char *command, struct answer *answer)
 {
     struct ty_config *config = cli_config(cli);
     const char *path = config ? ty_config_str(config, "host.socket") : NULL;
     const struct ty_config_source nothing = {.path = "/dev/null"};
 
+    if (!config && cli->command->run == cli_reload)
+        return TY_EXIT_FAILED;
     if (!config) {
         fputs("tycho: so the server is looked for on the default socket\n", stderr);
         config = ty_config_load(&nothing, NULL);
@@ -56,7 +62,8 @@ static int ask_at(struct cli *cli, const char *command, struct answer *answer)
     }
     int code = ty_host_command(path ? path : ".tycho/control.sock", command, on_reply, answer);
     ty_config_unref(config);
-    term_progress(NULL);
+    if (answer->has_progress)
+        term_progress(NULL);
     return code;
 }
 

@@ -106,12 +106,11 @@ local function is_terminal()
   return status == 0 or status == true
 end
 
+-- Whatever was printed is shown before the next line is waited for, also into a pipe.
 local function prompt_with(is_shown)
   return function(text)
-    if is_shown then
-      io.write(text)
-      io.flush()
-    end
+    io.write(is_shown and text or "")
+    io.flush()
   end
 end
 
