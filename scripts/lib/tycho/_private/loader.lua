@@ -99,13 +99,38 @@ end
 
 local LOADING = {}
 
+-- Errors say where: a message without a place, or with a place in the library, gets the innermost
+-- line of the application.
+local function locate(err)
+  local message = tostring(err)
+  local inside, words = message:match("^(tycho/[^\n:]+:%d+: )(.*)$")
+  if not inside and message:find("^[^\n:]+:%d+: ") then
+    return message
+  end
+  for level = 2, 64 do
+    local info = real.getinfo(level, "Sl")
+    if not info then
+      break
+    end
+    if info.currentline > 0 and info.source:sub(1, #root + 2) == "@" .. root .. "/" then
+      return ("%s:%d: %s"):format(info.short_src, info.currentline, words or message)
+    end
+  end
+  return message
+end
+
+-- The stack is still there where a chunk fails, and no longer where that is reported.
+local function locate_text(err)
+  return type(err) == "string" and locate(err) or err
+end
+
 local function require_application(name, text, file)
   local chunk, err = real.load(text, "@" .. root .. "/" .. file, "t", env)
   if not chunk then
     error(err, 0)
   end
   loaded[name] = LOADING
-  local ok, result = pcall(chunk, name)
+  local ok, result = xpcall(chunk, locate_text, name)
   if not ok then
     loaded[name] = nil
     error(result, 0)
@@ -267,24 +292,6 @@ end
 
 local function module_name(file)
   return (file:gsub("%.lua$", ""):gsub("/init$", ""):gsub("/", "."))
-end
-
--- Errors say where: a message without a place gets the innermost line of the application.
-local function locate(err)
-  local message = tostring(err)
-  if message:find("^[^\n:]+:%d+: ") then
-    return message
-  end
-  for level = 2, 64 do
-    local info = real.getinfo(level, "Sl")
-    if not info then
-      break
-    end
-    if info.currentline > 0 and info.source:sub(1, #root + 2) == "@" .. root .. "/" then
-      return ("%s:%d: %s"):format(info.short_src, info.currentline, message)
-    end
-  end
-  return message
 end
 
 ---Loads every file of app/ and tasks/; returns nil, or the faults, one a line.
