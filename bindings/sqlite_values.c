@@ -309,5 +309,9 @@ int ty_db_push_error(lua_State *L, const struct ty_sqlite_op *op)
         lua_pushstring(L, op->constraint);
         lua_setfield(L, -2, "constraint");
     }
+    if (op->line) {
+        lua_pushinteger(L, (lua_Integer)op->line);
+        lua_setfield(L, -2, "line");
+    }
     return 2;
 }

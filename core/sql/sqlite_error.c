@@ -188,7 +188,8 @@ int ty_sqlite_fail_code(struct ty_sqlite_conn *conn, struct ty_sqlite_op *op, in
         find_constraint(op, message);
     if (ty_sqlite_is_outage(code))
         return ty_sqlite_fail(op, kind, name, "%s: %s", conn->db->path, message);
-    if (code == SQLITE_ERROR && op->sql)
-        return ty_sqlite_fail(op, kind, name, "%s, in: %.*s", message, SQL_SHOWN, op->sql);
+    const char *sql = op->statement ? op->statement : op->sql;
+    if (code == SQLITE_ERROR && sql)
+        return ty_sqlite_fail(op, kind, name, "%s, in: %.*s", message, SQL_SHOWN, sql);
     return ty_sqlite_fail(op, kind, name, "%s", message);
 }

@@ -142,6 +142,15 @@ static int run_statement(struct ty_sqlite_conn *conn, struct ty_sqlite_op *op)
 
 /* ---- several */
 
+static unsigned line_of(const char *text, const char *at)
+{
+    unsigned line = 1;
+
+    for (; text < at; text++)
+        line += *text == '\n';
+    return line;
+}
+
 static int run_each(struct ty_sqlite_conn *conn, struct ty_sqlite_op *op)
 {
     const char *next = op->sql;
@@ -150,6 +159,7 @@ static int run_each(struct ty_sqlite_conn *conn, struct ty_sqlite_op *op)
     while (*(next = skip_blanks(next))) {
         sqlite3_stmt *handle = NULL;
 
+        op->statement = next;
         conn->refusal = NULL;
         int code = sqlite3_prepare_v2(conn->handle, next, -1, &handle, &next);
         if (code == SQLITE_OK && handle) {
@@ -157,12 +167,15 @@ static int run_each(struct ty_sqlite_conn *conn, struct ty_sqlite_op *op)
                 ;
             code = code == SQLITE_DONE ? SQLITE_OK : code;
         }
-        if (code != SQLITE_OK)
+        if (code != SQLITE_OK) {
             ty_sqlite_fail_code(conn, op, code); /* before the message is gone */
+            op->line = line_of(op->sql, op->statement);
+        }
         sqlite3_finalize(handle);
         if (code != SQLITE_OK)
             return -1;
     }
+    op->statement = NULL;
     return 0;
 }
 

@@ -114,18 +114,20 @@ struct ty_sqlite_op {
                    undone */
     struct ty_error error;
     char constraint[TY_SQLITE_CONSTRAINT_MAX]; /* "users.email", "" if the error tells none */
-    int64_t changes;                           /* rows inserted, updated or deleted */
-    int64_t last_id;                           /* rowid of the last insert of this connection */
-    struct ty_sqlite_tx *tx;                   /* BEGIN: the transaction */
-    uint64_t wait_ns, run_ns;                  /* how long it waited in line, and then ran */
+    unsigned line;            /* SCRIPT that failed: where the statement starts; 0: not told */
+    int64_t changes;          /* rows inserted, updated or deleted */
+    int64_t last_id;          /* rowid of the last insert of this connection */
+    struct ty_sqlite_tx *tx;  /* BEGIN: the transaction */
+    uint64_t wait_ns, run_ns; /* how long it waited in line, and then ran */
 
     /* The rest is private to core/sql. */
     struct ty_buf rows;
     unsigned column_count;
     uint64_t row_count;
     atomic_bool cancelled;
-    bool bounce; /* it turned out to write: give it to the writer */
-    int code;    /* SQLite's extended code */
+    bool bounce;           /* it turned out to write: give it to the writer */
+    const char *statement; /* what runs of a script */
+    int code;              /* SQLite's extended code */
     uint64_t queued_ns;
     int place; /* where it is: core/sql/sqlite.h */
     struct ty_sqlite *db;

@@ -256,7 +256,7 @@ static void a_script_is_done_whole_or_not_at_all(void **state)
     (void)state;
     static const char good[] = "create table t(n); insert into t values (1);\n"
                                "create trigger x after insert on t begin delete from t; end; -- .";
-    static const char bad[] = "insert into t values (2); insert into nowhere values (1)";
+    static const char bad[] = "insert into t values (2);\n\n insert into nowhere values (1)";
     struct place place;
     struct task task = {
         .op = {.verb = TY_SQLITE_SCRIPT, .sql = good, .sql_len = strlen(good), .done = on_task}};
@@ -271,6 +271,7 @@ static void a_script_is_done_whole_or_not_at_all(void **state)
     finish(&place, &task);
 
     assert_int_equal(task.op.status, -1);
+    assert_int_equal(task.op.line, 3);
     assert_int_equal(number_of(&place, "select count(*) from t"), 1);
     assert_int_equal(place_leave(&place), 0);
 }
