@@ -166,7 +166,7 @@ enum { TY_CONFIG_LIVE = 1, TY_CONFIG_RESTART = 2, TY_CONFIG_SECRET = 4 };
       "full: a commit survives a power cut; normal: it survives a crash of the server.")           \
     X("databases.*.slow",             DURATION, "200ms",    "0s..1h",         RESTART,             \
       "Queries slower than this are logged; 0s: none.")                                            \
-    X("databases.*.migrate",          CHOICE,   "auto",     "auto|manual",    RESTART,             \
+    X("databases.*.migrate",          CHOICE,   "auto",     "auto|manual",    LIVE,                \
       "auto: migrations are applied at the start; manual: by hand.")                                                \
                                                                                                    \
     X("password.cost",                INTEGER,  "12",       "4..20",          LIVE,                \
