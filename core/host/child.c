@@ -200,21 +200,20 @@ void child_drop(struct child *child)
 
 /* ---- in the child */
 
-/* A variable that leaked into a shell is not enough: the parent must be the one that wrote it,
- * and the channel must be there. */
+/* A variable that leaked into a shell is not enough: the channel must be there, and in
+ * child_settle() the parent must be the one that wrote it. */
 bool child_self(struct child_self *self)
 {
     const char *value = getenv(variable);
     struct stat st;
-    int parent = 0;
+    int parent;
     char end;
 
     if (!value || sscanf(value, "%7[a-z]:%u:%u:%d%c", self->role, &self->slot,
                          &self->listener_count, &parent, &end) != 4)
         return false;
-    return parent == getppid() && self->slot < TY_SHM_SLOTS_MAX &&
-           self->listener_count <= TY_SHM_SLOTS_MAX && fstat(CHILD_CHANNEL_FD, &st) == 0 &&
-           S_ISSOCK(st.st_mode);
+    return self->slot < TY_SHM_SLOTS_MAX && self->listener_count <= TY_SHM_SLOTS_MAX &&
+           fstat(CHILD_CHANNEL_FD, &st) == 0 && S_ISSOCK(st.st_mode);
 }
 
 void child_settle(const struct child_self *self)
@@ -226,7 +225,7 @@ void child_settle(const struct child_self *self)
     unsetenv(variable);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent)
-        _exit(1); /* it died before we asked */
+        _exit(1); /* it has died meanwhile */
     if (self->slot > 0)
         snprintf(name, sizeof(name), "tycho-%s-%u", self->role, self->slot);
     else

@@ -403,7 +403,7 @@ bool reload_is_busy(const struct reload *reload)
 
 bool reload_wants(const struct reload *reload, const struct generation *offered)
 {
-    return reload->phase == PREPARE && offered == reload->next;
+    return reload->phase == PREPARE && offered && offered == reload->next;
 }
 
 void reload_heard(struct reload *reload, struct worker *worker, const char *faults)

@@ -260,6 +260,8 @@ static void on_ended(struct child *child, int exit_code, int signal, void *arg)
     struct worker *worker = arg;
     struct master *master = worker->master;
     bool was_quick = ty_now_ms() - worker->started_ms < QUICK_MS;
+    /* perhaps because of it: then it must not go live */
+    bool was_loading = reload_wants(master->reload, worker->offered) && !worker->is_prepared;
 
     (void)child;
     if (!master->is_stopping || exit_code != 0 || signal != 0)
@@ -272,7 +274,7 @@ static void on_ended(struct child *child, int exit_code, int signal, void *arg)
         worker->shared->restarts++;
         replace(worker, was_quick);
     }
-    reload_heard(master->reload, worker, NULL);
+    reload_heard(master->reload, worker, was_loading ? "it died while loading it" : NULL);
     master_look(master);
 }
 
