@@ -89,13 +89,15 @@ static int prepare(lua_State *L)
     struct ty_generation *gen = lua_touserdata(L, 1);
 
     gen->start_ref = keep_function(L, ty_call_start);
-    gen->answer_ref = keep_function(L, ty_answer);
     ty_push_request_metatable(L);
     gen->requests_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_newtable(L);
     lua_pushliteral(L, "tycho.response");
     lua_setfield(L, -2, "__name");
     gen->responses_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    ty_push_response_names(L, gen);
+    lua_pushcclosure(L, ty_answer, 4);
+    gen->answer_ref = luaL_ref(L, LUA_REGISTRYINDEX);
 
     push_module(L, "tycho._private.pump");
     gen->pump_ref = luaL_ref(L, LUA_REGISTRYINDEX);

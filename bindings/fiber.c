@@ -196,7 +196,7 @@ static void prepare(struct ty_fiber *fiber, const struct ty_fiber_options *optio
                     struct ty_fiber *parent)
 {
     struct ty_fibers *set = fiber->set;
-    uint64_t now = ty_now_ms();
+    uint64_t now = uv_now(set->loop); /* of this turn of the loop: exact enough, and free */
 
     fiber->owner = options->owner;
     fiber->request = options->request;

@@ -28,14 +28,16 @@ static struct ty_generation *generation_of(lua_State *L)
 static struct ty_call *call_new(struct ty_generation *gen, struct ty_request *req)
 {
     struct ty_call *call = gen->pool;
+    int anchor = LUA_NOREF;
 
     if (call) {
         gen->pool = call->next;
         gen->pooled--;
+        anchor = call->anchor;
     } else {
         call = ty_zalloc(sizeof(*call));
     }
-    *call = (struct ty_call){.req = req, .gen = gen, .table_ref = LUA_NOREF,
+    *call = (struct ty_call){.req = req, .gen = gen, .anchor = anchor,
                              .to = req->conn ? &ty_server_responder : &ty_simulated_responder};
     req->data = call;
     return call;
@@ -47,6 +49,7 @@ void ty_call_free(struct ty_call *call)
 
     ty_expire_request(gen->vm->L, call);
     if (gen->pooled >= POOL_MAX) {
+        luaL_unref(gen->vm->L, LUA_REGISTRYINDEX, call->anchor);
         free(call);
         return;
     }
@@ -177,7 +180,7 @@ static bool answer_error(struct ty_call *call, lua_State *co)
         call->failing = true;
         lua_rawgeti(L, LUA_REGISTRYINDEX, gen->handlers[TY_HANDLER_ERROR]);
         lua_insert(L, -2);
-        lua_rawgeti(L, LUA_REGISTRYINDEX, call->table_ref);
+        lua_rawgeti(L, LUA_REGISTRYINDEX, call->anchor);
         if (gen->vm->env->development && co)
             luaL_traceback(L, co, NULL, 0);
         else
@@ -223,6 +226,10 @@ static void on_handled(struct ty_fiber *fiber, lua_State *co, int status, int co
 
     (void)fiber;
     call->fiber = NULL;
+    if (status == 0 && count == 1 && ty_answer_text(call, co)) {
+        ty_call_free(call);
+        return;
+    }
     if (count == 0) {
         lua_pushnil(L);
     } else {
@@ -475,5 +482,8 @@ int luaopen_tycho_core_http(lua_State *L)
     luaL_register(L, NULL, functions);
     lua_rawgeti(L, LUA_REGISTRYINDEX, gen->responses_ref);
     lua_setfield(L, -2, "Response");
+    ty_push_response_names(L, gen);
+    lua_pushcclosure(L, ty_make_response, 4);
+    lua_setfield(L, -2, "response");
     return 1;
 }

@@ -24,7 +24,7 @@ struct ty_call {
     struct ty_generation *gen;
     const struct ty_responder *to;
     struct ty_fiber *fiber; /* NULL while none is parked */
-    int table_ref;          /* the request as Lua sees it */
+    int anchor;             /* where the registry keeps the request's table; the call's for good */
     bool streaming;         /* the answer has begun */
     bool failing;           /* the error handler had its chance */
     struct ty_wait drain;   /* fiber waiting for a slow client */
@@ -37,7 +37,7 @@ struct ty_route_notes {
     char owner[]; /* for `tycho ps` */
 };
 
-/* Pushes the Lua table of a request (and keeps it in call->table_ref). May throw. */
+/* Pushes the Lua table of a request (and keeps it in call->anchor). May throw. */
 void ty_push_request(lua_State *L, struct ty_call *call);
 
 /* The request is over: the table raises on every lazy field from now on. */
@@ -49,6 +49,9 @@ void ty_push_request_metatable(lua_State *L);
 /* answer(call, result) -> goes on: sends what a handler returned. Throws if that cannot be sent.
  * True if a fiber of its own sends the rest, and frees the call. */
 int ty_answer(lua_State *L);
+
+/* The short cut for a string on top of `co`, without a protected call; false if it is none. */
+bool ty_answer_text(struct ty_call *call, lua_State *co);
 
 /* The 500 of last resort. */
 void ty_answer_builtin_error(struct ty_call *call);
@@ -65,3 +68,10 @@ void ty_call_log_failure(struct ty_call *call, lua_State *co);
 
 /* simulate(method, target, headers, body) -> status, headers, body: see http_simulate.c */
 int ty_simulate(lua_State *L);
+
+/* response(status, body, headers): see http_make.c. */
+int ty_make_response(lua_State *L);
+
+/* Pushes what ty_make_response() and ty_answer() have as upvalues 1 to 4: the metatable of
+ * responses, "status", "body", "headers". */
+void ty_push_response_names(lua_State *L, struct ty_generation *gen);

@@ -353,18 +353,24 @@ void ty_push_request(lua_State *L, struct ty_call *call)
     lua_rawseti(L, -2, CALL_KEY);
     lua_rawgeti(L, LUA_REGISTRYINDEX, call->gen->requests_ref);
     lua_setmetatable(L, -2);
+    if (call->anchor == LUA_NOREF) {
+        lua_pushboolean(L, 0);
+        call->anchor = luaL_ref(L, LUA_REGISTRYINDEX);
+    }
     lua_pushvalue(L, -1);
-    call->table_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_rawseti(L, LUA_REGISTRYINDEX, call->anchor);
 }
 
 void ty_expire_request(lua_State *L, struct ty_call *call)
 {
-    if (call->table_ref == LUA_NOREF)
+    if (call->anchor == LUA_NOREF)
         return;
-    lua_rawgeti(L, LUA_REGISTRYINDEX, call->table_ref);
-    lua_pushboolean(L, 0);
-    lua_rawseti(L, -2, CALL_KEY); /* a slot that exists: cannot fail */
+    lua_rawgeti(L, LUA_REGISTRYINDEX, call->anchor);
+    if (lua_istable(L, -1)) {
+        lua_pushboolean(L, 0);
+        lua_rawseti(L, -2, CALL_KEY); /* a slot that exists: cannot fail */
+        lua_pushboolean(L, 0);
+        lua_rawseti(L, LUA_REGISTRYINDEX, call->anchor);
+    }
     lua_pop(L, 1);
-    luaL_unref(L, LUA_REGISTRYINDEX, call->table_ref);
-    call->table_ref = LUA_NOREF;
 }

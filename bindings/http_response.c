@@ -151,15 +151,15 @@ static void send_pieces(lua_State *L, struct ty_call *call, struct reply *reply,
 /* True if the answer goes on in a fiber of its own, which then owns the call. */
 static bool send_response(lua_State *L, struct ty_call *call, struct reply *reply, int table)
 {
-    lua_pushliteral(L, "status");
+    lua_pushvalue(L, lua_upvalueindex(2));
     lua_rawget(L, table);
     if (!lua_isnil(L, -1))
         reply->status = (int)lua_tointeger(L, -1);
-    lua_pushliteral(L, "headers");
+    lua_pushvalue(L, lua_upvalueindex(4));
     lua_rawget(L, table);
     if (lua_istable(L, -1))
         read_headers(L, reply, lua_gettop(L));
-    lua_pushliteral(L, "body");
+    lua_pushvalue(L, lua_upvalueindex(3));
     lua_rawget(L, table);
 
     int body = lua_gettop(L);
@@ -182,37 +182,53 @@ static bool send_response(lua_State *L, struct ty_call *call, struct reply *repl
     return false;
 }
 
-static bool is_response(lua_State *L, struct ty_call *call, int index)
+static bool is_response(lua_State *L, int index)
 {
     if (!lua_istable(L, index) || !lua_getmetatable(L, index))
         return false;
-    lua_rawgeti(L, LUA_REGISTRYINDEX, call->gen->responses_ref);
-    bool same = lua_rawequal(L, -1, -2);
-    lua_pop(L, 2);
+    bool same = lua_rawequal(L, -1, lua_upvalueindex(1));
+    lua_pop(L, 1);
     return same;
+}
+
+static int plain_status(const struct ty_call *call)
+{
+    const struct ty_route *route = call->req->match.route;
+    const struct ty_route_notes *notes = route ? route->data : NULL;
+
+    return notes && notes->status ? notes->status : 200;
+}
+
+bool ty_answer_text(struct ty_call *call, lua_State *co)
+{
+    static const struct ty_header type = {{"Content-Type", 12}, {TEXT, sizeof(TEXT) - 1}};
+    struct ty_slice text;
+
+    if (lua_type(co, -1) != LUA_TSTRING)
+        return false;
+    text.data = lua_tolstring(co, -1, &text.len);
+    return call->to->respond(call->req, plain_status(call), &type, 1, text) == 0;
 }
 
 int ty_answer(lua_State *L)
 {
     struct ty_call *call = lua_touserdata(L, 1);
-    struct ty_route *route = call->req->match.route;
-    const struct ty_route_notes *notes = route ? route->data : NULL;
     struct reply reply;
 
     lua_settop(L, 2);
-    reply.status = notes && notes->status ? notes->status : 200;
+    reply.status = plain_status(call);
     reply.count = 0;
     reply.has_type = false;
-    if (lua_type(L, 2) == LUA_TSTRING) {
+    if (lua_isnil(L, 2)) {
+        if (reply.status == 200)
+            reply.status = 204;
+        send_text(L, call, &reply, (struct ty_slice){"", 0});
+    } else if (lua_type(L, 2) == LUA_TSTRING) {
         struct ty_slice text;
         text.data = lua_tolstring(L, 2, &text.len);
         default_type(&reply, TEXT);
         send_text(L, call, &reply, text);
-    } else if (lua_isnil(L, 2)) {
-        if (reply.status == 200)
-            reply.status = 204;
-        send_text(L, call, &reply, (struct ty_slice){"", 0});
-    } else if (is_response(L, call, 2)) {
+    } else if (is_response(L, 2)) {
         lua_pushboolean(L, send_response(L, call, &reply, 2));
         return 1;
     } else {

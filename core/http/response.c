@@ -12,7 +12,7 @@ enum {
 
 /* ------------------------------------------------------------------------------- the head */
 
-static bool is_ours(struct ty_slice name)
+bool ty_http_is_reserved(struct ty_slice name)
 {
     switch (name.len) {
     case sizeof("date") - 1:
@@ -41,7 +41,7 @@ static ptrdiff_t check_fields(const struct ty_header *headers, size_t count)
         const struct ty_header *header = &headers[i];
 
         if (!ty_http_is_token(header->name) || !ty_http_is_value(header->value) ||
-            is_ours(header->name))
+            ty_http_is_reserved(header->name))
             return TY_HTTP_E_HEADER;
         len += header->name.len + header->value.len + 4;
     }

@@ -124,6 +124,7 @@ enum { TY_HTTP_E_HEADER = -5100, TY_HTTP_E_STATUS = -5101, TY_HTTP_E_LENGTH = -5
 /* A token (RFC 9110 5.6.2); a field value without CR, LF, NUL and other controls but TAB. */
 bool ty_http_is_token(struct ty_slice name);
 bool ty_http_is_value(struct ty_slice value);
+bool ty_http_is_reserved(struct ty_slice name); /* a field that only the server sets */
 const char *ty_http_reason(int status); /* "Not Found" */
 
 /* -------------------------------------------------------------------------------- server */

@@ -243,14 +243,8 @@ end
 ---```lua
 ---return app.response(201, order, { Location = "/orders/" .. order.id })
 ---```
----@param status integer
----@param body? any text, a value to be sent as JSON, or an iterator function over pieces of text
----@param headers? table<string, string|string[]>
----@return tycho.app.Response
-function app.response(status, body, headers)
-  local made = response.new(status, body, headers)
-  return made
-end
+---@type fun(status: integer, body?: any, headers?: table<string, string|string[]>): tycho.app.Response
+app.response = response.new
 
 local REDIRECTIONS = { [301] = true, [302] = true, [303] = true, [307] = true, [308] = true }
 
@@ -290,6 +284,9 @@ end
 function app.seal()
   routes.seal(root.node)
 end
+
+---@package for tycho.test
+app.is_sealed = routes.is_sealed
 
 ---@package for tycho.test
 function app.answer_the_rest()
