@@ -31,7 +31,7 @@ static size_t fitting(const struct ty_buf *text, size_t room, size_t *lines)
 
 void ty_faults_close(struct ty_faults *faults, struct ty_error *error)
 {
-    enum { MORE_MAX = 32 };
+    enum { MORE_MAX = 48 };
     struct ty_buf *text = &faults->text;
 
     if (text->len < TY_ERROR_MESSAGE_MAX) {
