@@ -7,26 +7,32 @@
 local core = require "tycho.core.http"
 local json = require "tycho.json"
 local loader = require "tycho._private.loader"
+local migrate = require "tycho.migrate"
 local options = require "tycho.options"
+local routes = require "tycho._private.routes"
 
 local test = {}
 
-local loaded = false
+-- This module is loaded anew for each file of specs; the application is not.
+local app = require "tycho.app"
 
----Loads the application (app/ and tasks/), once; `test.request` does it by itself.
+---Applies the migrations and loads the application (app/ and tasks/), once; `test.request` does it
+---by itself.
 ---
 ---```lua
 ---test.load()
+---local orders = require "app.orders"
 ---```
+---@async
 function test.load()
-  if loaded then
+  if routes.is_sealed() then
     return
   end
+  migrate.run_on_start()
   local faults = loader.load_all()
   if faults then
     error(faults, 2)
   end
-  loaded = true
 end
 
 ---@class tycho.test.Options
@@ -83,20 +89,19 @@ end
 
 -- The modules that hold what an application has declared.
 local STATEFUL = { "tycho.app", "tycho._private.routes", "tycho._private.checks" }
-local count = 0
 
 local function fresh_application()
+  local prefix = routes.next_prefix()
   local kept = {}
   for _, name in ipairs(STATEFUL) do
     kept[name], package.loaded[name] = package.loaded[name], nil
   end
-  count = count + 1
-  require("tycho._private.routes").prefix = "/application" .. count
-  local app = require "tycho.app"
+  require("tycho._private.routes").prefix = prefix
+  local fresh = require "tycho.app"
   for _, name in ipairs(STATEFUL) do
     package.loaded[name] = kept[name]
   end
-  return app, "/application" .. count
+  return fresh, prefix
 end
 
 ---An application of its own, for specs of middleware and the like. Returns a function that sends
@@ -112,17 +117,16 @@ end
 ---@param declare fun(app: table)
 ---@return fun(method: string, target: string, opts?: tycho.test.Options): tycho.test.Response
 function test.application(declare)
-  local main = require "tycho.app"
-  local app, prefix = fresh_application()
-  declare(app)
-  app.seal()
-  main.answer_the_rest()
+  local fresh, prefix = fresh_application()
+  declare(fresh)
+  fresh.seal()
+  app.answer_the_rest()
 
   return function(method, target, opts)
     opts = options.check(opts, KNOWN)
-    app.answer_the_rest()
+    fresh.answer_the_rest()
     local ok, response = pcall(send, method, prefix .. target, opts)
-    main.answer_the_rest()
+    app.answer_the_rest()
     if not ok then
       error(response, 0)
     end

@@ -190,6 +190,20 @@ local function located(message, route)
   return route.where .. ": " .. message
 end
 
+---@return boolean
+function routes.is_sealed()
+  return state.sealed
+end
+
+local applications = 0
+
+---A prefix that nobody has, for an application of a spec.
+---@return string
+function routes.next_prefix()
+  applications = applications + 1
+  return "/application" .. applications
+end
+
 ---Everything is loaded: hands all routes to the server, and allows no more.
 ---@param root table the app's own group
 function routes.seal(root)
