@@ -25,6 +25,7 @@ docs: setup-build ## write docs/api from the annotations of the standard library
 
 bench: setup-bench  ## ratios against nginx with Lua, from one run
 	@$(MAKE) --no-print-directory build PRESET=release
+	@cmake --build --preset release --target bench_bare
 	@build/tycho run bench/run.lua
 
 setup: setup-build setup-test  ## install what build and test need
