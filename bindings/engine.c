@@ -352,7 +352,7 @@ const struct ty_engine ty_lua_engine = {
     .run = ty_engine_run,
 };
 
-struct ty_generation *ty_generation_new(struct ty_bundle *bundle)
+struct ty_generation *ty_generation_bare(struct ty_bundle *bundle)
 {
     struct ty_generation *gen = create(engine.env.config, bundle);
 

@@ -37,7 +37,7 @@ void ty_generation_forget_calls(struct ty_generation *gen);
 void ty_route_free(struct ty_route *route, void *unused);
 
 /* A state for one script: `tycho run`, `test`, `repl`. Routes can be declared, nothing is loaded. */
-struct ty_generation *ty_generation_new(struct ty_bundle *bundle);
+struct ty_generation *ty_generation_bare(struct ty_bundle *bundle);
 
 /* engine_run.c: see struct ty_engine. */
 int ty_engine_run(const char *script_name, const char *source, size_t len, int argc, char **argv);

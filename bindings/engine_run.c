@@ -101,7 +101,7 @@ int ty_engine_run(const char *script_name, const char *source, size_t len, int a
 {
     const struct ty_engine_env *env = ty_engine_env();
     struct ty_bundle *bundle = read_bundle(env->config);
-    struct run run = {.gen = ty_generation_new(bundle)};
+    struct run run = {.gen = ty_generation_bare(bundle)};
     struct start start = {&run, script_name, source, len, argc, argv};
     lua_State *L = run.gen->vm->L;
 

@@ -58,7 +58,7 @@ bool ty_push_form(lua_State *L, struct ty_slice text, bool all)
     const char *p = text.data, *end = p ? p + text.len : p;
     int count = 0;
 
-    lua_newtable(L);
+    lua_createtable(L, 0, p && p < end ? 1 : 0);
     int table = lua_gettop(L);
     while (p < end) {
         const char *stop = p;

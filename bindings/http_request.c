@@ -8,8 +8,9 @@
 #include "json.h"
 #include "tycho/clock.h"
 
-/* The first integer key of a request's table holds its call, until the request is over. */
-enum { CALL_KEY = 1 };
+/* The array part of a request's table: its call, until the request is over, and then the fields
+ * that were asked for. So a request costs one allocation until a script adds a field of its own. */
+enum { CALL_KEY = 1, FIELD_KEY = 2, FIELDS_AT_HAND = 6 };
 
 typedef int field_fn(lua_State *L, struct ty_request *req);
 
@@ -304,29 +305,27 @@ static const struct {
     {"trace", field_trace},       {"age", field_age},
 };
 
-/* __index(request, name): computes a field on first use and keeps it in the table. Upvalue 1
- * maps names to numbers. */
+/* __index(request, name): computes a field on first use and keeps it. Upvalue 1 maps names to
+ * numbers. */
 static int index_request(lua_State *L)
 {
-    lua_settop(L, 2);
     lua_pushvalue(L, 2);
     lua_rawget(L, lua_upvalueindex(1));
-    if (lua_isnil(L, 3))
+    if (lua_isnil(L, -1))
         return 1;
-    lua_Integer which = lua_tointeger(L, 3);
+    int which = (int)lua_tointeger(L, -1);
 
     lua_rawgeti(L, 1, CALL_KEY);
     struct ty_call *call = lua_touserdata(L, -1);
     if (!call)
         return luaL_error(L, "request.%s: the request is over", fields[which].name);
-
-    if (!fields[which].push(L, call->req)) {
-        lua_pushnil(L);
+    lua_rawgeti(L, 1, FIELD_KEY + which);
+    if (!lua_isnil(L, -1))
         return 1;
-    }
-    lua_pushvalue(L, 2);
-    lua_pushvalue(L, -2);
-    lua_rawset(L, 1);
+    if (!fields[which].push(L, call->req))
+        return 0;
+    lua_pushvalue(L, -1);
+    lua_rawseti(L, 1, FIELD_KEY + which);
     return 1;
 }
 
@@ -348,7 +347,7 @@ void ty_push_request_metatable(lua_State *L)
 
 void ty_push_request(lua_State *L, struct ty_call *call)
 {
-    lua_createtable(L, 1, 4);
+    lua_createtable(L, FIELDS_AT_HAND, 0);
     lua_pushlightuserdata(L, call);
     lua_rawseti(L, -2, CALL_KEY);
     lua_rawgeti(L, LUA_REGISTRYINDEX, call->gen->requests_ref);
