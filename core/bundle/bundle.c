@@ -263,9 +263,9 @@ struct ty_bundle *ty_bundle_read(const char *root, struct ty_error *error)
 
     if (strlen(root) >= ROOT_MAX)
         ty_error_set(error, TY_ERR_INVALID, NULL, "%.64s...: too long for a folder's name", root);
-    else if (bundle_files_read(&files, root, error) == 0)
+    else if (ty_bundle_files_read(&files, root, error) == 0)
         bundle = make(files.list, files.count, root, error);
-    bundle_files_close(&files);
+    ty_bundle_files_close(&files);
     return bundle;
 }
 

@@ -126,7 +126,7 @@ static int walk_folder(struct walk *walk, const char *folder, int depth)
     return status;
 }
 
-int bundle_files_read(struct bundle_files *files, const char *root, struct ty_error *error)
+int ty_bundle_files_read(struct bundle_files *files, const char *root, struct ty_error *error)
 {
     struct walk walk = {.files = files, .root = root, .error = error};
 
@@ -135,7 +135,7 @@ int bundle_files_read(struct bundle_files *files, const char *root, struct ty_er
     return walk_folder(&walk, root, 0);
 }
 
-void bundle_files_close(struct bundle_files *files)
+void ty_bundle_files_close(struct bundle_files *files)
 {
     for (size_t i = 0; i < files->count; i++) {
         free((void *)files->list[i].name);

@@ -16,5 +16,5 @@ struct bundle_files {
 };
 
 /* 0, or -1: `error` names the file. `files` is zeroed by the caller, and closed in either case. */
-int bundle_files_read(struct bundle_files *files, const char *root, struct ty_error *error);
-void bundle_files_close(struct bundle_files *files);
+int ty_bundle_files_read(struct bundle_files *files, const char *root, struct ty_error *error);
+void ty_bundle_files_close(struct bundle_files *files);

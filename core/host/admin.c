@@ -39,7 +39,7 @@ static void answer_metrics(struct ty_request *req)
     const struct ty_header type = {TY_SLICE("Content-Type"), types[openmetrics]};
     struct ty_buf body = {0};
 
-    figures_add(admin->master, openmetrics, &body);
+    ty_figures_add(admin->master, openmetrics, &body);
     ty_metrics_render(&body, openmetrics);
     ty_request_respond(req, 200, &type, 1, (struct ty_slice){body.data, body.len});
     ty_buf_close(&body);
@@ -72,7 +72,7 @@ static int health(bool ready, struct ty_buf *body, void *arg)
         ty_buf_adds(body, "{\"status\":\"alive\"}");
         return 200;
     }
-    ok = master_is_healthy(admin->master, &dependencies);
+    ok = ty_master_is_healthy(admin->master, &dependencies);
     ty_buf_addf(body, "{\"status\":\"%s\",\"dependencies\":[%s]}", ok ? "ready" : "unready",
                 ty_buf_cstr(&dependencies));
     ty_buf_close(&dependencies);
@@ -89,7 +89,7 @@ static void open_site(struct admin *admin)
     ty_router_add(admin->site.router, &admin->metrics, NULL);
 }
 
-struct admin *admin_open(struct master *master, const char *host, struct ty_error *error)
+struct admin *ty_admin_open(struct master *master, const char *host, struct ty_error *error)
 {
     struct admin *admin = ty_zalloc(sizeof(*admin));
     const struct listen_order order = {host, (int)ty_config_int(master->config, "admin.port"),
@@ -97,16 +97,16 @@ struct admin *admin_open(struct master *master, const char *host, struct ty_erro
     struct ty_http_options options;
 
     admin->master = master;
-    settings_http(master->config, &options);
+    ty_settings_http(master->config, &options);
     options.access_log = false;
     options.generation_header = NULL;
     options.health = health;
     options.health_arg = admin;
     admin->server = ty_http_server_new(&master->loop, &options, error);
     open_site(admin);
-    if (!admin->server || listeners_bind(&admin->listeners, &order, 1, error) != 0 ||
-        listeners_open(&admin->listeners, BACKLOG, error) != 0) {
-        admin_close(admin);
+    if (!admin->server || ty_listeners_bind(&admin->listeners, &order, 1, error) != 0 ||
+        ty_listeners_open(&admin->listeners, BACKLOG, error) != 0) {
+        ty_admin_close(admin);
         master->admin = admin; /* its memory goes with the rest */
         return NULL;
     }
@@ -115,7 +115,7 @@ struct admin *admin_open(struct master *master, const char *host, struct ty_erro
     return admin;
 }
 
-const char *admin_address(const struct admin *admin)
+const char *ty_admin_address(const struct admin *admin)
 {
     return admin->listeners.address;
 }
@@ -124,10 +124,10 @@ static void on_closed(void *arg)
 {
     struct admin *admin = arg;
 
-    listeners_close(&admin->listeners);
+    ty_listeners_close(&admin->listeners);
 }
 
-void admin_close(struct admin *admin)
+void ty_admin_close(struct admin *admin)
 {
     struct ty_http_server *server = admin->server;
 
@@ -135,10 +135,10 @@ void admin_close(struct admin *admin)
     if (server)
         ty_http_server_close(server, on_closed, admin);
     else
-        listeners_close(&admin->listeners);
+        ty_listeners_close(&admin->listeners);
 }
 
-void admin_free(struct admin *admin)
+void ty_admin_free(struct admin *admin)
 {
     ty_router_free(admin->site.router);
     free(admin);

@@ -8,8 +8,8 @@
 #include "host/master.h"
 
 /* Listens. NULL: `error` is one line. */
-struct admin *admin_open(struct master *master, const char *host, struct ty_error *error);
-const char *admin_address(const struct admin *admin);
-/* Cuts everything; memory goes in admin_free(), once the loop has run dry. */
-void admin_close(struct admin *admin);
-void admin_free(struct admin *admin);
+struct admin *ty_admin_open(struct master *master, const char *host, struct ty_error *error);
+const char *ty_admin_address(const struct admin *admin);
+/* Cuts everything; memory goes in ty_admin_free(), once the loop has run dry. */
+void ty_admin_close(struct admin *admin);
+void ty_admin_free(struct admin *admin);

@@ -81,7 +81,7 @@ static void on_message(struct ty_channel *channel, const char *json, size_t len,
 
 static void on_linger(uv_timer_t *timer)
 {
-    child_kill(timer->data, SIGKILL);
+    ty_child_kill(timer->data, SIGKILL);
 }
 
 static void on_gone(struct ty_channel *channel, void *arg)
@@ -151,8 +151,8 @@ static int spawn(uv_loop_t *loop, struct child *child, const struct child_order 
     return status;
 }
 
-struct child *child_start(uv_loop_t *loop, const struct child_order *order,
-                          const struct child_events *events, int *status)
+struct child *ty_child_start(uv_loop_t *loop, const struct child_order *order,
+                             const struct child_events *events, int *status)
 {
     struct child *child = ty_zalloc(sizeof(*child));
     int fds[2];
@@ -176,33 +176,33 @@ struct child *child_start(uv_loop_t *loop, const struct child_order *order,
     return child;
 }
 
-int child_pid(const struct child *child)
+int ty_child_pid(const struct child *child)
 {
     return child->process.pid;
 }
 
-struct ty_channel *child_channel(struct child *child)
+struct ty_channel *ty_child_channel(struct child *child)
 {
     return child->channel;
 }
 
-void child_kill(struct child *child, int signal)
+void ty_child_kill(struct child *child, int signal)
 {
     if (!child->has_exited)
         uv_process_kill(&child->process, signal);
 }
 
-void child_drop(struct child *child)
+void ty_child_drop(struct child *child)
 {
     child->is_dropped = true;
-    child_kill(child, SIGKILL);
+    ty_child_kill(child, SIGKILL);
 }
 
 /* ---- in the child */
 
 /* A variable that leaked into a shell is not enough: the channel must be there, and in
- * child_settle() the parent must be the one that wrote it. */
-bool child_self(struct child_self *self)
+ * ty_child_settle() the parent must be the one that wrote it. */
+bool ty_child_self(struct child_self *self)
 {
     const char *value = getenv(variable);
     struct stat st;
@@ -216,7 +216,7 @@ bool child_self(struct child_self *self)
            fstat(CHILD_CHANNEL_FD, &st) == 0 && S_ISSOCK(st.st_mode);
 }
 
-void child_settle(const struct child_self *self)
+void ty_child_settle(const struct child_self *self)
 {
     int parent = 0;
     char name[32];

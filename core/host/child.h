@@ -35,14 +35,14 @@ struct child_events {
 };
 
 /* NULL: errno-like code in `status`; no event will come. */
-struct child *child_start(uv_loop_t *loop, const struct child_order *order,
-                          const struct child_events *events, int *status);
-int child_pid(const struct child *child);
-struct ty_channel *child_channel(struct child *child);
-void child_kill(struct child *child, int signal);
+struct child *ty_child_start(uv_loop_t *loop, const struct child_order *order,
+                             const struct child_events *events, int *status);
+int ty_child_pid(const struct child *child);
+struct ty_channel *ty_child_channel(struct child *child);
+void ty_child_kill(struct child *child, int signal);
 
 /* No event any more; the process is killed if it still runs. */
-void child_drop(struct child *child);
+void ty_child_drop(struct child *child);
 
 /* ---- the child's own side */
 
@@ -53,7 +53,7 @@ struct child_self {
 };
 
 /* What this process was started for; false if it was started by somebody else. */
-bool child_self(struct child_self *self);
+bool ty_child_self(struct child_self *self);
 
 /* Once: dies with the master from now on, and hands nothing of this on to its own children. */
-void child_settle(const struct child_self *self);
+void ty_child_settle(const struct child_self *self);

@@ -18,7 +18,7 @@ enum { DESCRIBE_MS = 2000 };
 
 static void on_progress(const char *text, void *arg)
 {
-    control_progress(arg, text);
+    ty_control_progress(arg, text);
 }
 
 static void on_reloaded(const struct reload_result *result, void *arg)
@@ -34,7 +34,7 @@ static void on_reloaded(const struct reload_result *result, void *arg)
     ty_buf_adds(&json, ok ? "\",\"message\":\"" : "\",\"error\":\"");
     ty_buf_add_json(&json, result->text, strlen(result->text));
     ty_buf_adds(&json, "\"");
-    control_answer(arg, ok, ty_buf_cstr(&json));
+    ty_control_answer(arg, ok, ty_buf_cstr(&json));
     ty_buf_close(&json);
 }
 
@@ -48,11 +48,11 @@ static void ask_reload(struct master *master, struct client *client, enum reload
                              .arg = client};
 
     if (!master->active) {
-        control_refuse(client, "the server has not finished starting");
+        ty_control_refuse(client, "the server has not finished starting");
         return;
     }
     snprintf(ask.id, sizeof(ask.id), "%s", message_str(command, "id"));
-    reload_ask(master->reload, &ask);
+    ty_reload_ask(master->reload, &ask);
 }
 
 static void run_reload(struct master *master, struct client *client, yyjson_val *command)
@@ -102,7 +102,7 @@ static void finish_description(struct description *description)
         }
     ty_buf_addc(&json, ']');
     if (description->client)
-        control_answer(description->client, true, ty_buf_cstr(&json));
+        ty_control_answer(description->client, true, ty_buf_cstr(&json));
     ty_buf_close(&json);
     uv_close((uv_handle_t *)&description->timer, on_description_closed);
 }
@@ -137,9 +137,9 @@ static void describe(struct master *master, struct client *client, const char *w
     uv_timer_start(&description->timer, on_describe_timeout, DESCRIBE_MS, 0);
     for (unsigned i = 0; i < master->worker_count && count < max; i++) {
         struct worker *worker = &master->workers[i];
-        if (worker->state != WORKER_SERVING || !child_channel(worker->child))
+        if (worker->state != WORKER_SERVING || !ty_child_channel(worker->child))
             continue;
-        ty_channel_sendf(child_channel(worker->child), -1,
+        ty_channel_sendf(ty_child_channel(worker->child), -1,
                          "{\"type\":\"describe\",\"what\":\"%s\",\"token\":%" PRIu64 "}", what,
                          description->token);
         description->is_awaited[worker->slot] = true;
@@ -149,7 +149,7 @@ static void describe(struct master *master, struct client *client, const char *w
         finish_description(description);
 }
 
-void command_described(struct master *master, struct worker *worker, yyjson_val *message)
+void ty_command_described(struct master *master, struct worker *worker, yyjson_val *message)
 {
     uint64_t token = message_uint(message, "token");
     struct description *description = master->descriptions;
@@ -164,20 +164,20 @@ void command_described(struct master *master, struct worker *worker, yyjson_val 
     if (description->items.len > 0)
         ty_buf_addc(&description->items, ',');
     ty_buf_addf(&description->items, "{\"worker\":%u,\"pid\":%d,\"generations\":%s}", worker->slot,
-                child_pid(worker->child), items ? items : "[]");
+                ty_child_pid(worker->child), items ? items : "[]");
     free(items);
     if (awaited(description) == 0)
         finish_description(description);
 }
 
-void command_forget(struct master *master, const struct client *client)
+void ty_command_forget(struct master *master, const struct client *client)
 {
     for (struct description *d = master->descriptions; d; d = d->next)
         if (d->client == client)
             d->client = NULL;
 }
 
-void commands_cancel(struct master *master)
+void ty_commands_cancel(struct master *master)
 {
     while (master->descriptions)
         finish_description(master->descriptions);
@@ -199,7 +199,7 @@ static void run_routes(struct master *master, struct client *client, yyjson_val 
 
 static void answer_with(struct client *client, struct ty_buf *json)
 {
-    control_answer(client, true, ty_buf_cstr(json));
+    ty_control_answer(client, true, ty_buf_cstr(json));
     ty_buf_close(json);
 }
 
@@ -208,7 +208,7 @@ static void run_status(struct master *master, struct client *client, yyjson_val 
     struct ty_buf json = {0};
 
     (void)command;
-    status_add(master, &json);
+    ty_status_add(master, &json);
     answer_with(client, &json);
 }
 
@@ -217,7 +217,7 @@ static void run_generations(struct master *master, struct client *client, yyjson
     struct ty_buf json = {0};
 
     (void)command;
-    status_add_generations(master, &json);
+    ty_status_add_generations(master, &json);
     answer_with(client, &json);
 }
 
@@ -236,15 +236,15 @@ static void run_config(struct master *master, struct client *client, yyjson_val 
 static void run_stop(struct master *master, struct client *client, yyjson_val *command)
 {
     (void)command;
-    control_answer(client, true, "");
-    master_stop(master);
+    ty_control_answer(client, true, "");
+    ty_master_stop(master);
 }
 
 static void run_reopen(struct master *master, struct client *client, yyjson_val *command)
 {
     (void)command;
-    master_reopen_logs(master);
-    control_answer(client, true, "");
+    ty_master_reopen_logs(master);
+    ty_control_answer(client, true, "");
 }
 
 static void remember_level(struct master *master, const char *module, const char *level)
@@ -271,25 +271,25 @@ static void run_log_level(struct master *master, struct client *client, yyjson_v
     enum ty_log_level level;
 
     if (!ty_log_parse_level(name, &level)) {
-        control_refuse(client, "\"%s\" is no level: debug, info, warn, error, off", name);
+        ty_control_refuse(client, "\"%s\" is no level: debug, info, warn, error, off", name);
         return;
     }
     if (strlen(module) >= sizeof(master->levels[0].module) ||
         !ty_log_set_module_level(module[0] ? module : NULL, level)) {
-        control_refuse(client, "\"%s\" is no module of the log", module);
+        ty_control_refuse(client, "\"%s\" is no module of the log", module);
         return;
     }
     remember_level(master, module, ty_log_level_name(level));
     ty_buf_addf(&json, "{\"type\":\"log_level\",\"module\":\"%s\",\"level\":\"%s\"}", module,
                 ty_log_level_name(level));
-    workers_tell(master, json.data, json.len);
+    ty_workers_tell(master, json.data, json.len);
     ty_buf_close(&json);
-    control_answer(client, true, "");
+    ty_control_answer(client, true, "");
 }
 
 /* ---- */
 
-void command_run(struct master *master, struct client *client, const char *json, size_t len)
+void ty_command_run(struct master *master, struct client *client, const char *json, size_t len)
 {
     static const struct {
         const char *name;
@@ -309,7 +309,7 @@ void command_run(struct master *master, struct client *client, const char *json,
     while (i < count && strcmp(commands[i].name, name) != 0)
         i++;
     if (i == count)
-        control_refuse(client, "\"%.64s\" is no command", name);
+        ty_control_refuse(client, "\"%.64s\" is no command", name);
     else
         commands[i].run(master, client, command);
     yyjson_doc_free(doc);

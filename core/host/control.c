@@ -36,8 +36,8 @@ struct control {
 
 static void drop_client(struct client *client)
 {
-    reload_forget(client->control->master->reload, client);
-    command_forget(client->control->master, client);
+    ty_reload_forget(client->control->master->reload, client);
+    ty_command_forget(client->control->master, client);
     ty_channel_close(client->channel);
     client->channel = NULL;
 }
@@ -49,7 +49,7 @@ static void on_message(struct ty_channel *channel, const char *json, size_t len,
     (void)channel;
     if (fd >= 0)
         close(fd);
-    command_run(client->control->master, client, json, len);
+    ty_command_run(client->control->master, client, json, len);
 }
 
 static void on_gone(struct ty_channel *channel, void *arg)
@@ -92,7 +92,7 @@ static void on_connection(uv_poll_t *poll, int status, int events)
         accept_client(control, fd);
 }
 
-void control_progress(struct client *client, const char *text)
+void ty_control_progress(struct client *client, const char *text)
 {
     struct ty_buf json = {0};
 
@@ -103,13 +103,13 @@ void control_progress(struct client *client, const char *text)
     ty_buf_close(&json);
 }
 
-void control_answer(struct client *client, bool ok, const char *more)
+void ty_control_answer(struct client *client, bool ok, const char *more)
 {
     ty_channel_sendf(client->channel, -1, "{\"done\":true,\"ok\":%s%s}", ok ? "true" : "false",
                      more);
 }
 
-void control_refuse(struct client *client, const char *fmt, ...)
+void ty_control_refuse(struct client *client, const char *fmt, ...)
 {
     struct ty_buf text = {0}, json = {0};
     va_list args;
@@ -120,7 +120,7 @@ void control_refuse(struct client *client, const char *fmt, ...)
     ty_buf_adds(&json, ",\"error\":\"");
     ty_buf_add_json(&json, text.data, text.len);
     ty_buf_adds(&json, "\"");
-    control_answer(client, false, ty_buf_cstr(&json));
+    ty_control_answer(client, false, ty_buf_cstr(&json));
     ty_buf_close(&text);
     ty_buf_close(&json);
 }
@@ -176,7 +176,7 @@ static int listen_at(const char *path, struct ty_error *error)
 
     if (strlen(path) >= sizeof(address.sun_path))
         return fail(path, "the name is too long for a socket, at most 107 bytes", error);
-    strcpy(address.sun_path, path);
+    memcpy(address.sun_path, path, strlen(path) + 1);
     if (make_folder(path, error) != 0 || clear_stale(path, &address, error) != 0)
         return -1;
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -190,7 +190,7 @@ static int listen_at(const char *path, struct ty_error *error)
     return -1;
 }
 
-struct control *control_open(struct master *master, const char *path, struct ty_error *error)
+struct control *ty_control_open(struct master *master, const char *path, struct ty_error *error)
 {
     int fd = listen_at(path, error);
     struct control *control;
@@ -216,7 +216,7 @@ static void on_closed(uv_handle_t *poll)
     control->fd = -1;
 }
 
-void control_close(struct control *control)
+void ty_control_close(struct control *control)
 {
     struct stat now;
 
@@ -229,14 +229,14 @@ void control_close(struct control *control)
     uv_close((uv_handle_t *)&control->poll, on_closed);
 }
 
-void control_hang_up(struct control *control)
+void ty_control_hang_up(struct control *control)
 {
     for (int i = 0; i < CLIENTS_MAX; i++)
         if (control->clients[i].channel)
             drop_client(&control->clients[i]);
 }
 
-void control_free(struct control *control)
+void ty_control_free(struct control *control)
 {
     free(control->path);
     free(control);

@@ -10,18 +10,18 @@
 #include "host/master.h"
 
 /* Makes the socket and its folder. NULL: `error` is one line. */
-struct control *control_open(struct master *master, const char *path, struct ty_error *error);
+struct control *ty_control_open(struct master *master, const char *path, struct ty_error *error);
 /* Nobody new; removes the file if it is still ours. */
-void control_close(struct control *control);
+void ty_control_close(struct control *control);
 /* Nobody at all. */
-void control_hang_up(struct control *control);
+void ty_control_hang_up(struct control *control);
 /* Once the loop has run dry. */
-void control_free(struct control *control);
+void ty_control_free(struct control *control);
 
 /* {"progress":"..."} */
-void control_progress(struct client *client, const char *text);
+void ty_control_progress(struct client *client, const char *text);
 /* {"done":true,"ok":...} and the members in `more`, which begin with a comma or are "". */
-void control_answer(struct client *client, bool ok, const char *more);
+void ty_control_answer(struct client *client, bool ok, const char *more);
 /* The same with {"error":"..."}. */
-void control_refuse(struct client *client, const char *fmt, ...)
+void ty_control_refuse(struct client *client, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));

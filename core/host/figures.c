@@ -72,19 +72,19 @@ static void add_process_figures(const struct master *master, struct text *text)
                 (double)ty_wall_us() / 1e6 - (double)(ty_now_ms() - master->started_ms) / 1e3);
 }
 
-void figures_add(const struct master *master, bool openmetrics, struct ty_buf *out)
+void ty_figures_add(const struct master *master, bool openmetrics, struct ty_buf *out)
 {
     struct text text = {out, openmetrics};
     uint64_t numbers[HELD_MAX];
 
     begin(&text, "tycho_generation_info", "gauge", "The active generation of scripts.");
     if (master->active)
-        ty_buf_addf(out, "tycho_generation_info{id=\"%s\"} 1\n", generation_id(master->active));
+        ty_buf_addf(out, "tycho_generation_info{id=\"%s\"} 1\n", ty_generation_id(master->active));
     begin(&text, "tycho_generations_alive", "gauge", "Generations in memory, draining ones too.");
     ty_buf_addf(out, "tycho_generations_alive %u\n",
-                workers_generations(master, numbers, HELD_MAX));
+                ty_workers_generations(master, numbers, HELD_MAX));
     begin(&text, "tycho_workers", "gauge", "Workers that serve.");
-    ty_buf_addf(out, "tycho_workers %u\n", workers_serving(master));
+    ty_buf_addf(out, "tycho_workers %u\n", ty_workers_serving(master));
     add_worker_figures(master, &text);
     add_process_figures(master, &text);
 }

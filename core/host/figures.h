@@ -5,4 +5,4 @@
 
 #include "host/master.h"
 
-void figures_add(const struct master *master, bool openmetrics, struct ty_buf *out);
+void ty_figures_add(const struct master *master, bool openmetrics, struct ty_buf *out);

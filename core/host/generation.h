@@ -26,14 +26,14 @@ struct generation {
 };
 
 /* Takes over both references. NULL with errno when there is no memory file to be had. */
-struct generation *generation_new(uint64_t number, struct ty_bundle *bundle,
-                                  struct ty_config *config);
-struct generation *generation_ref(struct generation *generation);
-void generation_unref(struct generation *generation);
-const char *generation_id(const struct generation *generation);
+struct generation *ty_generation_new(uint64_t number, struct ty_bundle *bundle,
+                                     struct ty_config *config);
+struct generation *ty_generation_ref(struct generation *generation);
+void ty_generation_unref(struct generation *generation);
+const char *ty_generation_id(const struct generation *generation);
 
 /* Would loading `b` change anything where `a` is running? */
-bool generation_is_same(const struct generation *a, const struct generation *b);
+bool ty_generation_is_same(const struct generation *a, const struct generation *b);
 
 /* What was committed, oldest first, each bundle once. */
 struct history {
@@ -42,11 +42,11 @@ struct history {
 };
 
 /* Puts it last and forgets the oldest ones beyond `keep`. */
-void history_add(struct history *history, struct generation *generation, unsigned keep);
-void history_close(struct history *history);
+void ty_history_add(struct history *history, struct generation *generation, unsigned keep);
+void ty_history_close(struct history *history);
 
 /* The newest whose id begins with `id`; NULL: none. */
-struct generation *history_find(const struct history *history, const char *id);
+struct generation *ty_history_find(const struct history *history, const char *id);
 /* The one before `generation`; NULL: none. */
-struct generation *history_before(const struct history *history,
-                                  const struct generation *generation);
+struct generation *ty_history_before(const struct history *history,
+                                     const struct generation *generation);

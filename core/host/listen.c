@@ -104,8 +104,8 @@ static void describe(struct listeners *listeners, const struct listen_order *ord
              order->host, port_of(address));
 }
 
-int listeners_bind(struct listeners *listeners, const struct listen_order *order, unsigned count,
-                   struct ty_error *error)
+int ty_listeners_bind(struct listeners *listeners, const struct listen_order *order, unsigned count,
+                      struct ty_error *error)
 {
     struct address address = {0};
     int status = 0;
@@ -124,14 +124,14 @@ int listeners_bind(struct listeners *listeners, const struct listen_order *order
         getsockname(status, (struct sockaddr *)&address.sa, &address.len);
     }
     if (status < 0) {
-        listeners_close(listeners);
+        ty_listeners_close(listeners);
         return explain(order, -status, error);
     }
     describe(listeners, order, &address);
     return 0;
 }
 
-int listeners_open(struct listeners *listeners, int backlog, struct ty_error *error)
+int ty_listeners_open(struct listeners *listeners, int backlog, struct ty_error *error)
 {
     for (unsigned i = 0; i < listeners->count; i++)
         if (listen(listeners->fds[i], backlog) != 0)
@@ -140,7 +140,7 @@ int listeners_open(struct listeners *listeners, int backlog, struct ty_error *er
     return 0;
 }
 
-void listeners_refuse(struct listeners *listeners)
+void ty_listeners_refuse(struct listeners *listeners)
 {
     /* The filter sees the TCP header. Segments with SYN are dropped, the rest goes on: handshakes
      * that are half done still complete. */
@@ -156,7 +156,7 @@ void listeners_refuse(struct listeners *listeners)
         setsockopt(listeners->fds[i], SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program));
 }
 
-bool listener_has_waiting(int fd)
+bool ty_listener_has_waiting(int fd)
 {
     struct tcp_info info = {0};
     socklen_t len = sizeof(info);
@@ -165,7 +165,7 @@ bool listener_has_waiting(int fd)
     return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 && info.tcpi_unacked > 0;
 }
 
-void listeners_close(struct listeners *listeners)
+void ty_listeners_close(struct listeners *listeners)
 {
     for (unsigned i = 0; i < listeners->count; i++)
         close(listeners->fds[i]);

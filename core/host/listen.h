@@ -25,15 +25,15 @@ struct listen_order {
 };
 
 /* Binds `count` sockets. 0, or -1 with nothing open: `error` is one line with the remedy. */
-int listeners_bind(struct listeners *listeners, const struct listen_order *order, unsigned count,
-                   struct ty_error *error);
-int listeners_open(struct listeners *listeners, int backlog, struct ty_error *error);
+int ty_listeners_bind(struct listeners *listeners, const struct listen_order *order, unsigned count,
+                      struct ty_error *error);
+int ty_listeners_open(struct listeners *listeners, int backlog, struct ty_error *error);
 
 /* From now on connection attempts get no answer, while connections that were already
  * established can still be accepted: closing a socket resets those, so refuse, accept, close. */
-void listeners_refuse(struct listeners *listeners);
+void ty_listeners_refuse(struct listeners *listeners);
 
 /* Is anybody waiting to be accepted on this socket? */
-bool listener_has_waiting(int fd);
+bool ty_listener_has_waiting(int fd);
 
-void listeners_close(struct listeners *listeners);
+void ty_listeners_close(struct listeners *listeners);

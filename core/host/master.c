@@ -25,18 +25,18 @@ enum { TICK_MS = 250, FORCE_MARGIN_MS = 1000 };
 static void close_all(struct master *master)
 {
     master->is_closing = true;
-    listeners_close(&master->listeners);
+    ty_listeners_close(&master->listeners);
     if (master->control) {
-        commands_cancel(master);
-        control_close(master->control);
-        control_hang_up(master->control);
+        ty_commands_cancel(master);
+        ty_control_close(master->control);
+        ty_control_hang_up(master->control);
     }
     if (master->admin)
-        admin_close(master->admin);
+        ty_admin_close(master->admin);
     if (master->watch)
-        watch_close(master->watch);
-    reload_close(master->reload);
-    workers_close(master);
+        ty_watch_close(master->watch);
+    ty_reload_close(master->reload);
+    ty_workers_close(master);
     uv_close((uv_handle_t *)&master->tick, NULL);
     uv_close((uv_handle_t *)&master->force, NULL);
     uv_close((uv_handle_t *)&master->require, NULL);
@@ -48,40 +48,40 @@ static void close_all(struct master *master)
 
 static void maybe_close(struct master *master)
 {
-    if (master->is_stopping && !master->is_closing && workers_alive(master) == 0)
+    if (master->is_stopping && !master->is_closing && ty_workers_alive(master) == 0)
         close_all(master);
 }
 
 static void on_force(uv_timer_t *timer)
 {
     ty_log_warn("host", "requests are still running after host.shutdown_timeout: cutting them");
-    workers_kill(timer->data);
+    ty_workers_kill(timer->data);
 }
 
-void master_stop(struct master *master)
+void ty_master_stop(struct master *master)
 {
     uint64_t timeout;
 
     if (master->is_stopping) {
         master->exit_code = 1;
-        workers_kill(master);
+        ty_workers_kill(master);
         return;
     }
     ty_log_info("host", "stopping");
-    notify_send(&master->notify, "STOPPING=1");
+    ty_notify_send(&master->notify, "STOPPING=1");
     master->is_stopping = true;
     if (!master->is_ready)
         master->exit_code = 1; /* told to stop before it served */
-    reload_cancel(master->reload);
-    listeners_refuse(&master->listeners);
+    ty_reload_cancel(master->reload);
+    ty_listeners_refuse(&master->listeners);
     timeout = ty_config_ms(master->active ? master->active->config : master->config,
                            "host.shutdown_timeout");
-    workers_stop(master, timeout);
+    ty_workers_stop(master, timeout);
     uv_timer_start(&master->force, on_force, timeout + FORCE_MARGIN_MS, 0);
     maybe_close(master);
 }
 
-void master_fail(struct master *master, const char *fmt, ...)
+void ty_master_fail(struct master *master, const char *fmt, ...)
 {
     va_list args;
 
@@ -93,14 +93,14 @@ void master_fail(struct master *master, const char *fmt, ...)
     fputc('\n', stderr);
     master->exit_code = 1;
     master->is_stopping = true;
-    reload_cancel(master->reload);
-    workers_kill(master);
+    ty_reload_cancel(master->reload);
+    ty_workers_kill(master);
     maybe_close(master);
 }
 
 /* ---- ready */
 
-bool master_is_healthy(const struct master *master, struct ty_buf *body)
+bool ty_master_is_healthy(const struct master *master, struct ty_buf *body)
 {
     const struct worker *chosen = NULL;
 
@@ -120,9 +120,9 @@ static void on_require_timeout(uv_timer_t *timer)
     struct master *master = timer->data;
     struct ty_buf body = {0};
 
-    if (!master_is_healthy(master, &body))
-        master_fail(master, "tycho: a required dependency is down (--require): [%s]",
-                    ty_buf_cstr(&body));
+    if (!ty_master_is_healthy(master, &body))
+        ty_master_fail(master, "tycho: a required dependency is down (--require): [%s]",
+                       ty_buf_cstr(&body));
     ty_buf_close(&body);
 }
 
@@ -130,22 +130,23 @@ static void announce(struct master *master)
 {
     printf("tycho %s serves http://%s with %u worker%s, generation %s\n", ty_version,
            master->listeners.address, master->worker_count, master->worker_count == 1 ? "" : "s",
-           generation_id(master->active));
+           ty_generation_id(master->active));
     if (master->admin)
-        printf("metrics and health: http://%s\n", admin_address(master->admin));
+        printf("metrics and health: http://%s\n", ty_admin_address(master->admin));
     fflush(stdout);
-    notify_send(&master->notify, "READY=1");
+    ty_notify_send(&master->notify, "READY=1");
 }
 
-void master_look(struct master *master)
+void ty_master_look(struct master *master)
 {
     struct ty_buf body = {0};
     bool is_healthy;
 
     maybe_close(master);
-    if (master->is_stopping || master->is_ready || workers_serving(master) < master->worker_count)
+    if (master->is_stopping || master->is_ready ||
+        ty_workers_serving(master) < master->worker_count)
         return;
-    is_healthy = master_is_healthy(master, &body);
+    is_healthy = ty_master_is_healthy(master, &body);
     ty_buf_close(&body);
     if (master->options->require_dependencies && !is_healthy) {
         if (!uv_is_active((uv_handle_t *)&master->require))
@@ -157,14 +158,14 @@ void master_look(struct master *master)
     master->is_ready = true;
     announce(master);
     if (master->options->development)
-        master->watch = watch_open(master);
+        master->watch = ty_watch_open(master);
 }
 
 /* ---- settings, logs, signals */
 
-void master_adopt_settings(struct master *master)
+void ty_master_adopt_settings(struct master *master)
 {
-    settings_log_levels(master->active->config);
+    ty_settings_log_levels(master->active->config);
     for (unsigned i = 0; i < master->level_count; i++) {
         const struct log_level *said = &master->levels[i];
         enum ty_log_level level;
@@ -173,12 +174,12 @@ void master_adopt_settings(struct master *master)
     }
 }
 
-void master_reopen_logs(struct master *master)
+void ty_master_reopen_logs(struct master *master)
 {
     static const char json[] = "{\"type\":\"reopen\"}";
 
     ty_log_reopen();
-    workers_tell(master, json, sizeof(json) - 1);
+    ty_workers_tell(master, json, sizeof(json) - 1);
 }
 
 static void on_signal(uv_signal_t *handle, int signal)
@@ -187,11 +188,11 @@ static void on_signal(uv_signal_t *handle, int signal)
     const struct reload_ask ask = {.kind = RELOAD_FILES};
 
     if (signal == SIGHUP)
-        reload_ask(master->reload, &ask); /* the log says what became of it */
+        ty_reload_ask(master->reload, &ask); /* the log says what became of it */
     else if (signal == SIGUSR1)
-        master_reopen_logs(master);
+        ty_master_reopen_logs(master);
     else
-        master_stop(master);
+        ty_master_stop(master);
 }
 
 static void on_tick(uv_timer_t *timer)
@@ -199,9 +200,9 @@ static void on_tick(uv_timer_t *timer)
     struct master *master = timer->data;
     uint64_t now = ty_now_ms();
 
-    workers_watch(master);
+    ty_workers_watch(master);
     if (master->notify.watchdog_ms && now - master->notified_ms >= master->notify.watchdog_ms) {
-        notify_send(&master->notify, "WATCHDOG=1");
+        ty_notify_send(&master->notify, "WATCHDOG=1");
         master->notified_ms = now;
     }
 }
@@ -232,10 +233,10 @@ static void on_first(const struct reload_result *result, void *arg)
     struct ty_error error;
 
     if (result->outcome != RELOAD_COMMITTED)
-        master_fail(master, "%s", result->text);
-    else if (listeners_open(&master->listeners, (int)ty_config_int(master->config, "http.backlog"),
-                            &error) != 0)
-        master_fail(master, "tycho: %s", error.message);
+        ty_master_fail(master, "%s", result->text);
+    else if (ty_listeners_open(&master->listeners,
+                               (int)ty_config_int(master->config, "http.backlog"), &error) != 0)
+        ty_master_fail(master, "tycho: %s", error.message);
 }
 
 static int write_pid_file(struct master *master, struct ty_error *error)
@@ -273,15 +274,15 @@ static int take_resources(struct master *master, struct ty_error *error)
                                        "http.port"};
     const char *admin_host = ty_config_str(config, "admin.host");
 
-    if (listeners_bind(&master->listeners, &order, master->worker_count, error) != 0)
+    if (ty_listeners_bind(&master->listeners, &order, master->worker_count, error) != 0)
         return -1;
     if (admin_host && admin_host[0]) {
-        struct admin *admin = admin_open(master, admin_host, error);
+        struct admin *admin = ty_admin_open(master, admin_host, error);
         if (!admin)
             return -1;
         master->admin = admin;
     }
-    master->control = control_open(master, ty_config_str(config, "host.socket"), error);
+    master->control = ty_control_open(master, ty_config_str(config, "host.socket"), error);
     return master->control ? write_pid_file(master, error) : -1;
 }
 
@@ -296,34 +297,34 @@ static int begin(struct master *master, struct ty_error *error)
                  " (scripts.path says where app/ is)");
         return -1;
     }
-    ask.first = generation_new(++master->last_number, bundle, ty_config_ref(master->config));
+    ask.first = ty_generation_new(++master->last_number, bundle, ty_config_ref(master->config));
     if (!ask.first)
         return ty_error_set(error, TY_ERR_UNAVAILABLE, NULL, "no memory file: %s", strerror(errno));
     if (take_resources(master, error) != 0) {
-        generation_unref(ask.first);
+        ty_generation_unref(ask.first);
         return -1;
     }
-    reload_ask(master->reload, &ask);
-    generation_unref(ask.first);
+    ty_reload_ask(master->reload, &ask);
+    ty_generation_unref(ask.first);
     if (!master->is_stopping)
-        workers_start(master); /* they get ready while the trial runs */
+        ty_workers_start(master); /* they get ready while the trial runs */
     return 0;
 }
 
 static void free_all(struct master *master)
 {
-    reload_free(master->reload);
+    ty_reload_free(master->reload);
     if (master->control)
-        control_free(master->control);
+        ty_control_free(master->control);
     if (master->admin)
-        admin_free(master->admin);
+        ty_admin_free(master->admin);
     if (master->watch)
-        watch_free(master->watch);
-    history_close(&master->history);
-    generation_unref(master->active);
+        ty_watch_free(master->watch);
+    ty_history_close(&master->history);
+    ty_generation_unref(master->active);
     ty_config_unref(master->config);
     ty_shm_detach(master->shm);
-    notify_close(&master->notify);
+    ty_notify_close(&master->notify);
     free(master->workers);
     free(master->pid_file);
     free(master);
@@ -333,7 +334,7 @@ int ty_host_serve(const struct ty_host_options *options, const struct ty_engine 
 {
     struct master *master;
     struct ty_error error = {0};
-    int status = settings_open_log(options->config, "master");
+    int status = ty_settings_open_log(options->config, "master");
 
     (void)engine; /* the master runs no scripts */
     if (status != 0) {
@@ -353,12 +354,12 @@ int ty_host_serve(const struct ty_host_options *options, const struct ty_engine 
     }
     ty_metrics_attach(ty_shm_metrics(master->shm), 0);
     uv_loop_init(&master->loop);
-    notify_open(&master->notify);
+    ty_notify_open(&master->notify);
     open_handles(master);
-    workers_open(master);
-    master->reload = reload_new(master);
+    ty_workers_open(master);
+    master->reload = ty_reload_new(master);
     if (begin(master, &error) != 0)
-        master_fail(master, "tycho: %s", error.message);
+        ty_master_fail(master, "tycho: %s", error.message);
     uv_run(&master->loop, UV_RUN_DEFAULT);
     status = master->exit_code;
     if (uv_loop_close(&master->loop) != 0)

@@ -1,6 +1,7 @@
 /* The master: its parts, and what they tell each other.
  *
- *   supervise.c  starts workers, replaces them, keeps each on the active generation
+ *   supervise.c  starts workers, replaces them, kills the silent
+ *   worker.c     talks to them: which generation each has, is to load, serves
  *   reload.c     changes the active generation: all workers or none
  *   control.c    commands from outside; admin.c the operators' listener; watch.c saved files
  *   master.c     puts them together, in order, and takes them apart again
@@ -90,38 +91,48 @@ struct master {
 /* ---- master.c */
 
 /* The start failed, or it makes no sense to go on: says so on standard error, ends everything. */
-void master_fail(struct master *master, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void ty_master_fail(struct master *master, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 /* Graceful; a second call kills. */
-void master_stop(struct master *master);
+void ty_master_stop(struct master *master);
 /* The active generation's configuration is in force. */
-void master_adopt_settings(struct master *master);
-void master_reopen_logs(struct master *master);
+void ty_master_adopt_settings(struct master *master);
+void ty_master_reopen_logs(struct master *master);
 /* A worker began or ceased to serve. */
-void master_look(struct master *master);
+void ty_master_look(struct master *master);
 /* Is somebody serving, with everything that is required? Dependencies into `body`. */
-bool master_is_healthy(const struct master *master, struct ty_buf *body);
+bool ty_master_is_healthy(const struct master *master, struct ty_buf *body);
 
-/* ---- supervise.c */
+/* ---- supervise.c: processes */
 
-void workers_open(struct master *master);
-void workers_start(struct master *master);
-/* Offers the active generation to those that are not on it and not in a reload. */
-void workers_offer(struct master *master);
-void workers_stop(struct master *master, uint64_t timeout_ms);
-void workers_kill(struct master *master);
-unsigned workers_alive(const struct master *master);
-unsigned workers_serving(const struct master *master);
-/* To every worker that is up. */
-void workers_tell(struct master *master, const char *json, size_t len);
+void ty_workers_open(struct master *master);
+void ty_workers_start(struct master *master);
+void ty_workers_stop(struct master *master, uint64_t timeout_ms);
+void ty_workers_kill(struct master *master);
+void ty_workers_close(struct master *master); /* all are dead */
 /* Kills the silent. */
-void workers_watch(struct master *master);
-void workers_close(struct master *master); /* all are dead */
-/* Numbers of generations that any worker has in memory; counts them. */
-unsigned workers_generations(const struct master *master, uint64_t *numbers, unsigned max);
+void ty_workers_watch(struct master *master);
+unsigned ty_workers_alive(const struct master *master);
+unsigned ty_workers_serving(const struct master *master);
 
-void worker_prepare(struct worker *worker, struct generation *generation);
-void worker_commit(struct worker *worker);
-void worker_abort(struct worker *worker);
+/* ---- worker.c: what is said to them, and what they have loaded */
+
+/* To every worker that is up. */
+void ty_workers_tell(struct master *master, const char *json, size_t len);
+/* Offers the active generation to those that are not on it and not in a reload. */
+void ty_workers_offer(struct master *master);
+/* Numbers of generations that any worker has in memory; counts them. */
+unsigned ty_workers_generations(const struct master *master, uint64_t *numbers, unsigned max);
+
+void ty_worker_prepare(struct worker *worker, struct generation *generation);
+void ty_worker_commit(struct worker *worker);
+void ty_worker_abort(struct worker *worker);
+/* Its process has ended. */
+void ty_worker_forget(struct worker *worker);
+/* NULL while it is down or going away. */
+struct ty_channel *ty_worker_channel(struct worker *worker);
+/* A message of its process; `arg` is the worker. */
+void ty_worker_heard(struct child *child, const char *json, size_t len, void *arg);
 
 /* ---- reload.c */
 
@@ -146,29 +157,37 @@ struct reload_ask {
     void *arg;
 };
 
-struct reload *reload_new(struct master *master);
-void reload_free(struct reload *reload); /* once the loop has run dry */
+struct reload *ty_reload_new(struct master *master);
+void ty_reload_free(struct reload *reload); /* once the loop has run dry */
 /* Queues it; `done` runs once, perhaps from inside. */
-void reload_ask(struct reload *reload, const struct reload_ask *ask);
+void ty_reload_ask(struct reload *reload, const struct reload_ask *ask);
 /* Who asked is gone: its callbacks will not run. */
-void reload_forget(struct reload *reload, const void *arg);
+void ty_reload_forget(struct reload *reload, const void *arg);
 /* The server stops: what is under way fails. Nothing is begun any more. */
-void reload_cancel(struct reload *reload);
-void reload_close(struct reload *reload);
-bool reload_is_busy(const struct reload *reload);
+void ty_reload_cancel(struct reload *reload);
+void ty_reload_close(struct reload *reload);
+bool ty_reload_is_busy(const struct reload *reload);
 /* Is this worker's `offered` the reload's business? */
-bool reload_wants(const struct reload *reload, const struct generation *offered);
+bool ty_reload_wants(const struct reload *reload, const struct generation *offered);
 /* A worker answered, died, or a generation was drained. `faults` is NULL unless a load failed. */
-void reload_heard(struct reload *reload, struct worker *worker, const char *faults);
+void ty_reload_heard(struct reload *reload, struct worker *worker, const char *faults);
+
+/* ---- reload_source.c: what there is to load. NULL: `error` says why there is nothing. */
+
+struct generation *ty_reload_from_files(struct master *master, struct ty_buf *warning,
+                                        struct ty_error *error);
+/* `id` is the beginning of one; "": the generation before the active one. */
+struct generation *ty_reload_from_history(struct master *master, const char *id,
+                                          struct ty_buf *warning, struct ty_error *error);
 
 /* ---- commands.c */
 
-/* Runs `json`; answers go through control_answer(). */
+/* Runs `json`; answers go through ty_control_answer(). */
 struct client;
-void command_run(struct master *master, struct client *client, const char *json, size_t len);
+void ty_command_run(struct master *master, struct client *client, const char *json, size_t len);
 /* A worker's answer to "describe". */
-void command_described(struct master *master, struct worker *worker, yyjson_val *message);
+void ty_command_described(struct master *master, struct worker *worker, yyjson_val *message);
 /* Who asked is gone. */
-void command_forget(struct master *master, const struct client *client);
+void ty_command_forget(struct master *master, const struct client *client);
 /* Nothing more is waited for. */
-void commands_cancel(struct master *master);
+void ty_commands_cancel(struct master *master);

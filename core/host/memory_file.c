@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-int memory_file_write(const char *name, const char *data, size_t len)
+int ty_memory_file_write(const char *name, const char *data, size_t len)
 {
     int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
     size_t done = 0;
@@ -27,7 +27,7 @@ int memory_file_write(const char *name, const char *data, size_t len)
 }
 
 /* The file's position is shared with whoever else has it: read by offset. */
-bool memory_file_read(int fd, size_t max, struct ty_buf *out)
+bool ty_memory_file_read(int fd, size_t max, struct ty_buf *out)
 {
     struct stat st;
     size_t len;

@@ -32,7 +32,7 @@ static int connect_to(const char *path)
     return fd;
 }
 
-void notify_open(struct notify *notify)
+void ty_notify_open(struct notify *notify)
 {
     const char *path = getenv("NOTIFY_SOCKET"), *usec = getenv("WATCHDOG_USEC"),
                *pid = getenv("WATCHDOG_PID");
@@ -42,7 +42,7 @@ void notify_open(struct notify *notify)
         notify->watchdog_ms = strtoull(usec, NULL, 10) / 1000 / 2;
 }
 
-void notify_send(const struct notify *notify, const char *state)
+void ty_notify_send(const struct notify *notify, const char *state)
 {
     char text[256];
 
@@ -56,7 +56,7 @@ void notify_send(const struct notify *notify, const char *state)
     (void)!send(notify->fd, state, strlen(state), MSG_NOSIGNAL);
 }
 
-void notify_close(struct notify *notify)
+void ty_notify_close(struct notify *notify)
 {
     if (notify->fd >= 0)
         close(notify->fd);

@@ -10,7 +10,7 @@ struct notify {
     uint64_t watchdog_ms; /* tell it "WATCHDOG=1" this often; 0: not asked for */
 };
 
-void notify_open(struct notify *notify);
+void ty_notify_open(struct notify *notify);
 /* "READY=1", "STOPPING=1", "RELOADING=1" (the time is added), "WATCHDOG=1", "STATUS=..." */
-void notify_send(const struct notify *notify, const char *state);
-void notify_close(struct notify *notify);
+void ty_notify_send(const struct notify *notify, const char *state);
+void ty_notify_close(struct notify *notify);

@@ -77,12 +77,12 @@ static void finish(struct reload *reload, enum reload_outcome outcome, const cha
     struct reload_result result = {.outcome = outcome,
                                    .text = text,
                                    .warning = ty_buf_cstr(&reload->warning),
-                                   .id = master->active ? generation_id(master->active) : "",
+                                   .id = master->active ? ty_generation_id(master->active) : "",
                                    .ms = ty_now_ms() - reload->started_ms};
 
     uv_timer_stop(&reload->timer);
     reload->phase = IDLE;
-    generation_unref(reload->next);
+    ty_generation_unref(reload->next);
     reload->next = NULL;
     reload->ask_count--;
     memmove(reload->asks, reload->asks + 1, reload->ask_count * sizeof(*reload->asks));
@@ -92,7 +92,7 @@ static void finish(struct reload *reload, enum reload_outcome outcome, const cha
     if (outcome == RELOAD_COMMITTED || ask.kind != RELOAD_FIRST) /* a failed start is said aloud */
         log_outcome(reload, &result);
     if (ask.kind != RELOAD_FIRST)
-        notify_send(&master->notify, "READY=1");
+        ty_notify_send(&master->notify, "READY=1");
     if (ask.done)
         ask.done(&result, ask.arg);
     begin(reload);
@@ -106,10 +106,10 @@ static void give_up(struct reload *reload, enum reload_outcome outcome, const ch
 
     for (unsigned i = 0; i < master->worker_count; i++)
         if (master->workers[i].offered == reload->next)
-            worker_abort(&master->workers[i]);
+            ty_worker_abort(&master->workers[i]);
     finish(reload, outcome, kept);
     free(kept);
-    workers_offer(master);
+    ty_workers_offer(master);
 }
 
 static void say(struct reload *reload, const char *text)
@@ -150,17 +150,17 @@ static void commit(struct reload *reload)
 
     uv_timer_stop(&reload->timer);
     reload->phase = COMMIT;
-    generation_unref(master->active);
-    master->active = generation_ref(reload->next);
+    ty_generation_unref(master->active);
+    master->active = ty_generation_ref(reload->next);
     master->active->committed_us = ty_wall_us();
-    master_adopt_settings(master);
+    ty_master_adopt_settings(master);
     if (reload->asks[0].kind != RELOAD_BACK)
-        history_add(&master->history, master->active,
-                    (unsigned)ty_config_int(master->active->config, "reload.keep") + 1);
+        ty_history_add(&master->history, master->active,
+                       (unsigned)ty_config_int(master->active->config, "reload.keep") + 1);
     for (unsigned i = 0; i < master->worker_count; i++)
         if (master->workers[i].offered == master->active)
-            worker_commit(&master->workers[i]);
-    workers_offer(master);
+            ty_worker_commit(&master->workers[i]);
+    ty_workers_offer(master);
     if (is_first) {
         finish(reload, RELOAD_COMMITTED, "");
         return;
@@ -188,7 +188,7 @@ static void look_at_prepare(struct reload *reload)
         if (worker->state != WORKER_SERVING)
             continue;
         if (!worker->offered)
-            worker_prepare(worker, reload->next);
+            ty_worker_prepare(worker, reload->next);
         is_complete &= worker->offered == reload->next && worker->is_prepared;
     }
     if (is_complete)
@@ -223,7 +223,7 @@ static void enter_trial(struct reload *reload)
     uv_timer_stop(&reload->timer);
     reload->phase = TRIAL;
     say(reload, "trying the scripts");
-    trial = trial_start(reload->master, reload->next, on_tried, reload);
+    trial = ty_trial_start(reload->master, reload->next, on_tried, reload);
     if (trial)
         reload->trial = trial;
 }
@@ -240,7 +240,7 @@ static void on_room_timeout(uv_timer_t *timer)
 static bool has_room(const struct reload *reload)
 {
     uint64_t numbers[HELD_MAX];
-    unsigned alive = workers_generations(reload->master, numbers, HELD_MAX);
+    unsigned alive = ty_workers_generations(reload->master, numbers, HELD_MAX);
 
     return alive < (unsigned)ty_config_int(reload->next->config, "reload.max_alive");
 }
@@ -257,63 +257,22 @@ static void enter_room(struct reload *reload)
                    ty_config_ms(reload->next->config, "reload.drain_timeout") + ROOM_MARGIN_MS, 0);
 }
 
-/* ---- the beginning: what is to be loaded */
-
-/* Both return NULL with `error` filled if there is nothing to load. */
-static struct generation *from_files(struct reload *reload, struct ty_error *error)
-{
-    struct master *master = reload->master;
-    struct ty_config *config = ty_config_load(master->options->source, error);
-    struct ty_buf keys = {0};
-    struct ty_bundle *bundle;
-
-    if (!config)
-        return NULL;
-    /* the folder is one of the keys that change at restart only */
-    bundle = ty_bundle_read(ty_config_str(master->config, "scripts.path"), error);
-    if (!bundle) {
-        ty_config_unref(config);
-        return NULL;
-    }
-    ty_config_restart_keys(master->config, config, &keys);
-    if (keys.len > 0)
-        ty_buf_addf(&reload->warning, "these settings change at the next restart only: %s",
-                    ty_buf_cstr(&keys));
-    ty_buf_close(&keys);
-    return generation_new(++master->last_number, bundle, config);
-}
-
-static struct generation *from_history(struct reload *reload, struct ty_error *error)
-{
-    struct master *master = reload->master;
-    const char *id = reload->asks[0].id;
-    struct generation *old = id[0] ? history_find(&master->history, id)
-                                   : history_before(&master->history, master->active);
-
-    if (!old) {
-        ty_error_set(error, TY_ERR_NOT_FOUND, NULL, "%s",
-                     id[0] ? "no such generation is kept; `tycho generations` lists them"
-                           : "there is no generation before this one");
-        return NULL;
-    }
-    ty_buf_adds(&reload->warning, "the next reload loads what is on disk, which is not this");
-    return generation_new(++master->last_number, ty_bundle_ref(old->bundle),
-                          ty_config_ref(master->active->config));
-}
+/* ---- the beginning */
 
 static void begin_next(struct reload *reload)
 {
     struct ty_error error = {.message = "no memory file for the configuration"};
     const struct reload_ask *ask = &reload->asks[0];
 
-    reload->next = ask->kind == RELOAD_FIRST  ? generation_ref(ask->first)
-                   : ask->kind == RELOAD_BACK ? from_history(reload, &error)
-                                              : from_files(reload, &error);
+    reload->next = ask->kind == RELOAD_FIRST ? ty_generation_ref(ask->first)
+                   : ask->kind == RELOAD_BACK
+                       ? ty_reload_from_history(reload->master, ask->id, &reload->warning, &error)
+                       : ty_reload_from_files(reload->master, &reload->warning, &error);
     if (!reload->next)
         finish(reload, RELOAD_REFUSED, error.message);
     else if (ask->kind == RELOAD_FIRST)
         enter_trial(reload);
-    else if (!ask->force && generation_is_same(reload->master->active, reload->next))
+    else if (!ask->force && ty_generation_is_same(reload->master->active, reload->next))
         finish(reload, RELOAD_UNCHANGED, "nothing has changed");
     else
         enter_room(reload);
@@ -330,13 +289,13 @@ static void begin(struct reload *reload)
         return;
     }
     if (reload->asks[0].kind != RELOAD_FIRST)
-        notify_send(&reload->master->notify, "RELOADING=1");
+        ty_notify_send(&reload->master->notify, "RELOADING=1");
     begin_next(reload);
 }
 
 /* ---- what the others see */
 
-struct reload *reload_new(struct master *master)
+struct reload *ty_reload_new(struct master *master)
 {
     struct reload *reload = ty_zalloc(sizeof(*reload));
 
@@ -347,13 +306,13 @@ struct reload *reload_new(struct master *master)
     return reload;
 }
 
-void reload_free(struct reload *reload)
+void ty_reload_free(struct reload *reload)
 {
     ty_buf_close(&reload->warning);
     free(reload);
 }
 
-void reload_ask(struct reload *reload, const struct reload_ask *ask)
+void ty_reload_ask(struct reload *reload, const struct reload_ask *ask)
 {
     static const struct reload_result busy = {.outcome = RELOAD_FAILED,
                                               .text = "too many reloads are waiting already",
@@ -369,7 +328,7 @@ void reload_ask(struct reload *reload, const struct reload_ask *ask)
     begin(reload);
 }
 
-void reload_forget(struct reload *reload, const void *arg)
+void ty_reload_forget(struct reload *reload, const void *arg)
 {
     for (unsigned i = 0; i < reload->ask_count; i++)
         if (reload->asks[i].arg == arg) {
@@ -378,11 +337,11 @@ void reload_forget(struct reload *reload, const void *arg)
         }
 }
 
-void reload_cancel(struct reload *reload)
+void ty_reload_cancel(struct reload *reload)
 {
     reload->is_cancelled = true;
     if (reload->trial)
-        trial_drop(reload->trial);
+        ty_trial_drop(reload->trial);
     reload->trial = NULL;
     if (reload->phase == COMMIT)
         finish(reload, RELOAD_COMMITTED, "");
@@ -390,23 +349,23 @@ void reload_cancel(struct reload *reload)
         give_up(reload, RELOAD_FAILED, "the server is stopping");
 }
 
-void reload_close(struct reload *reload)
+void ty_reload_close(struct reload *reload)
 {
-    reload_cancel(reload);
+    ty_reload_cancel(reload);
     uv_close((uv_handle_t *)&reload->timer, NULL);
 }
 
-bool reload_is_busy(const struct reload *reload)
+bool ty_reload_is_busy(const struct reload *reload)
 {
     return reload->phase != IDLE;
 }
 
-bool reload_wants(const struct reload *reload, const struct generation *offered)
+bool ty_reload_wants(const struct reload *reload, const struct generation *offered)
 {
     return reload->phase == PREPARE && offered && offered == reload->next;
 }
 
-void reload_heard(struct reload *reload, struct worker *worker, const char *faults)
+void ty_reload_heard(struct reload *reload, struct worker *worker, const char *faults)
 {
     struct ty_buf text = {0};
 

@@ -31,7 +31,7 @@ static const char *optional(const char *text)
     return text && text[0] ? text : NULL;
 }
 
-void settings_http(const struct ty_config *config, struct ty_http_options *options)
+void ty_settings_http(const struct ty_config *config, struct ty_http_options *options)
 {
     *options = (struct ty_http_options){
         .server_name = optional(ty_config_str(config, "http.server_name")),
@@ -53,7 +53,7 @@ static enum ty_log_level level_of(const char *name)
     return level;
 }
 
-int settings_open_log(const struct ty_config *config, const char *role)
+int ty_settings_open_log(const struct ty_config *config, const char *role)
 {
     const char *path = ty_config_str(config, "log.path");
     const char *format = ty_config_str(config, "log.format");
@@ -69,11 +69,11 @@ int settings_open_log(const struct ty_config *config, const char *role)
     int status = ty_log_open(&options);
 
     if (status == 0)
-        settings_log_levels(config);
+        ty_settings_log_levels(config);
     return status;
 }
 
-void settings_log_levels(const struct ty_config *config)
+void ty_settings_log_levels(const struct ty_config *config)
 {
     const char *const *modules;
     size_t count = ty_config_names(config, "log.levels", &modules);

@@ -31,7 +31,7 @@ static void add_worker(const struct worker *worker, struct ty_buf *out)
     ty_buf_addf(out, ",\"connections\":%u,\"requests\":%u,\"fibers\":%u,\"script_bytes\":%" PRIu64,
                 slot->connections, slot->requests, slot->fibers, slot->script_bytes);
     ty_buf_addf(out, ",\"generation\":\"%s\",\"generations\":%u}",
-                worker->committed ? generation_id(worker->committed) : "", worker->held_count);
+                worker->committed ? ty_generation_id(worker->committed) : "", worker->held_count);
 }
 
 static void add_time(struct ty_buf *out, int64_t wall_us)
@@ -42,7 +42,7 @@ static void add_time(struct ty_buf *out, int64_t wall_us)
     ty_buf_addf(out, "\"%s\"", text);
 }
 
-void status_add(const struct master *master, struct ty_buf *out)
+void ty_status_add(const struct master *master, struct ty_buf *out)
 {
     struct ty_buf body = {0};
 
@@ -51,14 +51,14 @@ void status_add(const struct master *master, struct ty_buf *out)
                 : master->is_ready  ? "serving"
                                     : "starting");
     add_seconds(out, "uptime", master->started_ms);
-    ty_buf_addf(out, ",\"ready\":%s", master_is_healthy(master, &body) ? "true" : "false");
+    ty_buf_addf(out, ",\"ready\":%s", ty_master_is_healthy(master, &body) ? "true" : "false");
     ty_buf_addf(out, ",\"dependencies\":[%s]", ty_buf_cstr(&body));
     ty_buf_close(&body);
     ty_buf_addf(out, ",\"generation\":\"%s\",\"reloading\":%s",
-                master->active ? generation_id(master->active) : "",
-                reload_is_busy(master->reload) ? "true" : "false");
+                master->active ? ty_generation_id(master->active) : "",
+                ty_reload_is_busy(master->reload) ? "true" : "false");
     ty_buf_addf(out, ",\"http\":\"%s\",\"admin\":\"%s\",\"log_dropped\":%" PRIu64,
-                master->listeners.address, master->admin ? admin_address(master->admin) : "",
+                master->listeners.address, master->admin ? ty_admin_address(master->admin) : "",
                 ty_log_dropped());
     ty_buf_adds(out, ",\"workers\":[");
     for (unsigned i = 0; i < master->worker_count; i++) {
@@ -75,25 +75,26 @@ static unsigned serving_it(const struct master *master, const struct generation 
 
     for (unsigned i = 0; i < master->worker_count; i++) {
         const struct generation *committed = master->workers[i].committed;
-        count += committed && strcmp(generation_id(committed), generation_id(generation)) == 0;
+        count +=
+            committed && strcmp(ty_generation_id(committed), ty_generation_id(generation)) == 0;
     }
     return count;
 }
 
-void status_add_generations(const struct master *master, struct ty_buf *out)
+void ty_status_add_generations(const struct master *master, struct ty_buf *out)
 {
-    const char *active = master->active ? generation_id(master->active) : "";
+    const char *active = master->active ? ty_generation_id(master->active) : "";
     uint64_t numbers[HELD_MAX];
 
     ty_buf_addf(out, ",\"alive\":%u,\"generations\":[",
-                workers_generations(master, numbers, HELD_MAX));
+                ty_workers_generations(master, numbers, HELD_MAX));
     for (unsigned i = master->history.count; i > 0; i--) {
         const struct generation *generation = master->history.list[i - 1];
         ty_buf_addf(out,
                     "%s{\"id\":\"%s\",\"files\":%zu,\"active\":%s,\"workers\":%u,\"committed\":",
-                    i < master->history.count ? "," : "", generation_id(generation),
+                    i < master->history.count ? "," : "", ty_generation_id(generation),
                     ty_bundle_count(generation->bundle),
-                    strcmp(generation_id(generation), active) == 0 ? "true" : "false",
+                    strcmp(ty_generation_id(generation), active) == 0 ? "true" : "false",
                     serving_it(master, generation));
         add_time(out, generation->committed_us);
         ty_buf_addc(out, '}');

@@ -3,5 +3,5 @@
 
 #include "host/master.h"
 
-void status_add(const struct master *master, struct ty_buf *out);
-void status_add_generations(const struct master *master, struct ty_buf *out);
+void ty_status_add(const struct master *master, struct ty_buf *out);
+void ty_status_add_generations(const struct master *master, struct ty_buf *out);

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/message.h"
 #include "tycho/clock.h"
 #include "tycho/log.h"
 #include "tycho/memory.h"
@@ -14,189 +13,6 @@
 enum { QUICK_MS = 10000, BACK_OFF_MAX_S = 30, LATE_MS = 1000 };
 
 static void start_worker(struct worker *worker);
-
-/* ---- what a worker has in memory */
-
-static void hold(struct worker *worker, uint64_t number)
-{
-    if (worker->held_count < HELD_MAX)
-        worker->held[worker->held_count++] = number;
-}
-
-static void release(struct worker *worker, uint64_t number)
-{
-    for (unsigned i = 0; i < worker->held_count; i++)
-        if (worker->held[i] == number)
-            worker->held[i--] = worker->held[--worker->held_count];
-}
-
-unsigned workers_generations(const struct master *master, uint64_t *numbers, unsigned max)
-{
-    unsigned count = 0;
-
-    for (unsigned w = 0; w < master->worker_count; w++) {
-        const struct worker *worker = &master->workers[w];
-        for (unsigned i = 0; i < worker->held_count; i++) {
-            unsigned known = 0;
-            while (known < count && numbers[known] != worker->held[i])
-                known++;
-            if (known == count && count < max)
-                numbers[count++] = worker->held[i];
-        }
-    }
-    return count;
-}
-
-/* ---- giving it a generation */
-
-static void set_offered(struct worker *worker, struct generation *generation)
-{
-    generation_unref(worker->offered);
-    worker->offered = generation;
-    worker->is_prepared = false;
-}
-
-/* The channel of a process that is going away is NULL. */
-static struct ty_channel *channel_of(struct worker *worker)
-{
-    return worker->child ? child_channel(worker->child) : NULL;
-}
-
-void worker_prepare(struct worker *worker, struct generation *generation)
-{
-    struct ty_channel *channel = channel_of(worker);
-
-    set_offered(worker, generation_ref(generation));
-    hold(worker, generation->number);
-    if (!channel)
-        return; /* its end is about to be noticed */
-    ty_channel_sendf(channel, generation->config_fd, "{\"type\":\"config\",\"development\":%s}",
-                     worker->master->options->development ? "true" : "false");
-    ty_channel_sendf(channel, ty_bundle_fd(generation->bundle),
-                     "{\"type\":\"prepare\",\"generation\":%" PRIu64 "}", generation->number);
-}
-
-static void tell_about(struct worker *worker, const char *type)
-{
-    struct ty_channel *channel = channel_of(worker);
-
-    if (channel)
-        ty_channel_sendf(channel, -1, "{\"type\":\"%s\",\"generation\":%" PRIu64 "}", type,
-                         worker->offered->number);
-}
-
-void worker_commit(struct worker *worker)
-{
-    tell_about(worker, "commit");
-    generation_unref(worker->committed);
-    worker->committed = generation_ref(worker->offered);
-    set_offered(worker, NULL);
-}
-
-void worker_abort(struct worker *worker)
-{
-    tell_about(worker, "abort");
-    set_offered(worker, NULL);
-}
-
-void workers_offer(struct master *master)
-{
-    for (unsigned i = 0; i < master->worker_count; i++) {
-        struct worker *worker = &master->workers[i];
-        if (master->active &&
-            (worker->state == WORKER_STARTING || worker->state == WORKER_SERVING) &&
-            !worker->offered && worker->committed != master->active)
-            worker_prepare(worker, master->active);
-    }
-}
-
-/* ---- what it says */
-
-static void on_ready(struct worker *worker)
-{
-    struct master *master = worker->master;
-
-    worker->is_prepared = true;
-    if (reload_wants(master->reload, worker->offered)) {
-        reload_heard(master->reload, worker, NULL);
-    } else if (worker->offered == master->active) {
-        worker_commit(worker);
-    } else {
-        worker_abort(worker);
-        workers_offer(master);
-    }
-}
-
-static void on_failed(struct worker *worker, const char *faults)
-{
-    struct master *master = worker->master;
-    bool wanted = reload_wants(master->reload, worker->offered);
-
-    release(worker, worker->offered->number);
-    set_offered(worker, NULL);
-    if (wanted) {
-        reload_heard(master->reload, worker, faults);
-    } else if (!master->is_ready) {
-        master_fail(master, "%s", faults);
-    } else {
-        ty_log_error("host", "web worker %u cannot load the active generation: %s", worker->slot,
-                     faults);
-        child_kill(worker->child, SIGKILL);
-    }
-}
-
-static void on_committed(struct worker *worker, uint64_t number)
-{
-    struct master *master = worker->master;
-
-    worker->serving = number;
-    if (worker->state == WORKER_STARTING) {
-        worker->state = WORKER_SERVING;
-        ty_log_info("host", "web worker %u serves (pid %d, %" PRIu64 " ms after its start)",
-                    worker->slot, child_pid(worker->child), ty_now_ms() - worker->started_ms);
-    }
-    reload_heard(master->reload, worker, NULL);
-    workers_offer(master); /* the active one may be another by now */
-    master_look(master);
-}
-
-static void on_health(struct worker *worker, yyjson_val *message)
-{
-    const char *dependencies = message_str(message, "dependencies");
-
-    worker->has_health = true;
-    worker->is_healthy = message_bool(message, "ok");
-    worker->health.len = 0;
-    ty_buf_adds(&worker->health, dependencies);
-    master_look(worker->master);
-}
-
-static void on_message(struct child *child, const char *json, size_t len, void *arg)
-{
-    struct worker *worker = arg;
-    yyjson_doc *doc = yyjson_read(json, len, 0);
-    yyjson_val *message = yyjson_doc_get_root(doc);
-    const char *type = message_str(message, "type");
-    uint64_t number = message_uint(message, "generation");
-    bool is_offered = worker->offered && worker->offered->number == number;
-
-    (void)child;
-    if (strcmp(type, "ready") == 0 && is_offered)
-        on_ready(worker);
-    else if (strcmp(type, "failed") == 0 && is_offered)
-        on_failed(worker, message_str(message, "faults"));
-    else if (strcmp(type, "committed") == 0)
-        on_committed(worker, number);
-    else if (strcmp(type, "health") == 0)
-        on_health(worker, message);
-    else if (strcmp(type, "description") == 0)
-        command_described(worker->master, worker, message);
-    else if (strcmp(type, "gone") == 0) {
-        release(worker, number);
-        reload_heard(worker->master->reload, worker, NULL);
-    }
-    yyjson_doc_free(doc);
-}
 
 /* ---- its life */
 
@@ -234,18 +50,13 @@ static void log_death(struct worker *worker, int exit_code, int signal)
         snprintf(how, sizeof(how), "ended with code %d", exit_code);
     ty_log(worker->master->is_stopping ? TY_LOG_INFO : TY_LOG_ERROR, "host", NULL,
            "web worker %u (pid %d) %s; requests in flight: %u%s%s", worker->slot,
-           child_pid(worker->child), how, slot->requests, running[0] ? "; it was running " : "",
+           ty_child_pid(worker->child), how, slot->requests, running[0] ? "; it was running " : "",
            running);
 }
 
-static void forget(struct worker *worker)
+static void mark_dead(struct worker *worker)
 {
-    set_offered(worker, NULL);
-    generation_unref(worker->committed);
-    worker->committed = NULL;
-    worker->serving = 0;
-    worker->held_count = 0;
-    worker->has_health = worker->is_healthy = false;
+    ty_worker_forget(worker);
     worker->child = NULL;
     worker->state = WORKER_DOWN;
     worker->shared->connections = worker->shared->requests = worker->shared->fibers = 0;
@@ -261,27 +72,27 @@ static void on_ended(struct child *child, int exit_code, int signal, void *arg)
     struct master *master = worker->master;
     bool was_quick = ty_now_ms() - worker->started_ms < QUICK_MS;
     /* perhaps because of it: then it must not go live */
-    bool was_loading = reload_wants(master->reload, worker->offered) && !worker->is_prepared;
+    bool was_loading = ty_reload_wants(master->reload, worker->offered) && !worker->is_prepared;
 
     (void)child;
     if (!master->is_stopping || exit_code != 0 || signal != 0)
         log_death(worker, exit_code, signal);
-    forget(worker);
+    mark_dead(worker);
     if (!master->is_stopping && !master->is_ready) {
-        master_fail(master, "a web worker died while starting (%s %d); the log says more",
-                    signal ? "signal" : "exit code", signal ? signal : exit_code);
+        ty_master_fail(master, "a web worker died while starting (%s %d); the log says more",
+                       signal ? "signal" : "exit code", signal ? signal : exit_code);
     } else if (!master->is_stopping) {
         worker->shared->restarts++;
         replace(worker, was_quick);
     }
-    reload_heard(master->reload, worker, was_loading ? "it died while loading it" : NULL);
-    master_look(master);
+    ty_reload_heard(master->reload, worker, was_loading ? "it died while loading it" : NULL);
+    ty_master_look(master);
 }
 
 static void send_levels(struct worker *worker)
 {
     for (unsigned i = 0; i < worker->master->level_count; i++)
-        ty_channel_sendf(child_channel(worker->child), -1,
+        ty_channel_sendf(ty_child_channel(worker->child), -1,
                          "{\"type\":\"log_level\",\"module\":\"%s\",\"level\":\"%s\"}",
                          worker->master->levels[i].module, worker->master->levels[i].level);
 }
@@ -296,14 +107,14 @@ static void start_worker(struct worker *worker)
                                 .shm_fd = ty_shm_fd(master->shm),
                                 .listeners = master->listeners.fds,
                                 .listener_count = master->listeners.count};
-    const struct child_events events = {on_message, on_ended, worker};
+    const struct child_events events = {ty_worker_heard, on_ended, worker};
     int status;
 
     snprintf(title, sizeof(title), "tycho: web worker %u", worker->slot);
     worker->started_ms = ty_now_ms();
     worker->shared->started_ms = worker->shared->heartbeat_ms = worker->started_ms;
     worker->shared->state = TY_SLOT_STARTING;
-    worker->child = child_start(&master->loop, &order, &events, &status);
+    worker->child = ty_child_start(&master->loop, &order, &events, &status);
     if (!worker->child) {
         ty_log_error("host", "web worker %u cannot be started: %s", worker->slot,
                      uv_strerror(status));
@@ -314,12 +125,12 @@ static void start_worker(struct worker *worker)
         return;
     }
     worker->state = WORKER_STARTING;
-    worker->shared->pid = child_pid(worker->child);
+    worker->shared->pid = ty_child_pid(worker->child);
     send_levels(worker);
-    workers_offer(master);
+    ty_workers_offer(master);
 }
 
-void workers_open(struct master *master)
+void ty_workers_open(struct master *master)
 {
     master->workers = ty_zalloc(master->worker_count * sizeof(*master->workers));
     for (unsigned i = 0; i < master->worker_count; i++) {
@@ -332,7 +143,7 @@ void workers_open(struct master *master)
     }
 }
 
-void workers_start(struct master *master)
+void ty_workers_start(struct master *master)
 {
     for (unsigned i = 0; i < master->worker_count; i++)
         start_worker(&master->workers[i]);
@@ -340,25 +151,16 @@ void workers_start(struct master *master)
 
 /* ---- all of them */
 
-void workers_tell(struct master *master, const char *json, size_t len)
-{
-    for (unsigned i = 0; i < master->worker_count; i++) {
-        struct ty_channel *channel = channel_of(&master->workers[i]);
-        if (channel)
-            ty_channel_send(channel, -1, json, len);
-    }
-}
-
-void workers_stop(struct master *master, uint64_t timeout_ms)
+void ty_workers_stop(struct master *master, uint64_t timeout_ms)
 {
     for (unsigned i = 0; i < master->worker_count; i++) {
         struct worker *worker = &master->workers[i];
-        struct ty_channel *channel = channel_of(worker);
+        struct ty_channel *channel = ty_worker_channel(worker);
         uv_timer_stop(&worker->retry);
         if (!worker->child)
             continue;
         if (worker->state != WORKER_SERVING || !channel)
-            child_kill(worker->child, SIGKILL); /* it has nothing to finish */
+            ty_child_kill(worker->child, SIGKILL); /* it has nothing to finish */
         else
             ty_channel_sendf(channel, -1, "{\"type\":\"stop\",\"timeout_ms\":%" PRIu64 "}",
                              timeout_ms);
@@ -366,14 +168,14 @@ void workers_stop(struct master *master, uint64_t timeout_ms)
     }
 }
 
-void workers_kill(struct master *master)
+void ty_workers_kill(struct master *master)
 {
     for (unsigned i = 0; i < master->worker_count; i++)
         if (master->workers[i].child)
-            child_kill(master->workers[i].child, SIGKILL);
+            ty_child_kill(master->workers[i].child, SIGKILL);
 }
 
-unsigned workers_alive(const struct master *master)
+unsigned ty_workers_alive(const struct master *master)
 {
     unsigned count = 0;
 
@@ -382,7 +184,7 @@ unsigned workers_alive(const struct master *master)
     return count;
 }
 
-unsigned workers_serving(const struct master *master)
+unsigned ty_workers_serving(const struct master *master)
 {
     unsigned count = 0;
 
@@ -391,7 +193,7 @@ unsigned workers_serving(const struct master *master)
     return count;
 }
 
-void workers_close(struct master *master)
+void ty_workers_close(struct master *master)
 {
     for (unsigned i = 0; i < master->worker_count; i++) {
         uv_close((uv_handle_t *)&master->workers[i].retry, NULL);
@@ -411,7 +213,7 @@ static uint64_t silence_allowed(const struct worker *worker)
     return ms;
 }
 
-void workers_watch(struct master *master)
+void ty_workers_watch(struct master *master)
 {
     uint64_t now = ty_now_ms();
     bool was_late = master->watchdog_ms && now - master->watchdog_ms > LATE_MS;
@@ -427,13 +229,13 @@ void workers_watch(struct master *master)
         if (!ty_slot_is_fresh(worker->shared, allowed)) {
             ty_log_error("host", "web worker %u has not answered for %" PRIu64 " ms: killing it",
                          worker->slot, now - worker->shared->heartbeat_ms);
-            child_kill(worker->child, SIGKILL);
+            ty_child_kill(worker->child, SIGKILL);
         } else if (worker->state == WORKER_STARTING && worker->committed == NULL &&
                    worker->offered &&
                    now - worker->started_ms >
                        ty_config_ms(worker->offered->config, "host.start_timeout") + allowed) {
             ty_log_error("host", "web worker %u is not ready in time: killing it", worker->slot);
-            child_kill(worker->child, SIGKILL);
+            ty_child_kill(worker->child, SIGKILL);
         }
     }
 }

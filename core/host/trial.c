@@ -32,7 +32,7 @@ static void on_timeout(uv_timer_t *timer)
 {
     struct trial *trial = timer->data;
 
-    child_kill(trial->child, SIGKILL);
+    ty_child_kill(trial->child, SIGKILL);
     answer(trial, "the scripts did not load in time (reload.load_timeout, reload.check_timeout)");
 }
 
@@ -73,8 +73,8 @@ static void on_ended(struct child *child, int exit_code, int signal, void *arg)
     uv_close((uv_handle_t *)&trial->timer, on_closed);
 }
 
-struct trial *trial_start(struct master *master, struct generation *generation, trial_done_fn *done,
-                          void *arg)
+struct trial *ty_trial_start(struct master *master, struct generation *generation,
+                             trial_done_fn *done, void *arg)
 {
     const struct child_order order = {
         .role = "trial", .title = "tycho: trial", .shm_fd = ty_shm_fd(master->shm)};
@@ -85,7 +85,7 @@ struct trial *trial_start(struct master *master, struct generation *generation, 
     char text[128];
     int status;
 
-    trial->child = child_start(&master->loop, &order, &events, &status);
+    trial->child = ty_child_start(&master->loop, &order, &events, &status);
     if (!trial->child) {
         snprintf(text, sizeof(text), "no process to try the scripts in: %s", uv_strerror(status));
         free(trial);
@@ -97,16 +97,16 @@ struct trial *trial_start(struct master *master, struct generation *generation, 
     trial->timer.data = trial;
     uv_timer_init(&master->loop, &trial->timer);
     uv_timer_start(&trial->timer, on_timeout, timeout, 0);
-    ty_channel_sendf(child_channel(trial->child), generation->config_fd,
+    ty_channel_sendf(ty_child_channel(trial->child), generation->config_fd,
                      "{\"type\":\"config\",\"development\":%s}",
                      master->options->development ? "true" : "false");
-    ty_channel_sendf(child_channel(trial->child), ty_bundle_fd(generation->bundle),
+    ty_channel_sendf(ty_child_channel(trial->child), ty_bundle_fd(generation->bundle),
                      "{\"type\":\"prepare\",\"generation\":%" PRIu64 "}", generation->number);
     return trial;
 }
 
-void trial_drop(struct trial *trial)
+void ty_trial_drop(struct trial *trial)
 {
     trial->done = NULL;
-    child_kill(trial->child, SIGKILL);
+    ty_child_kill(trial->child, SIGKILL);
 }

@@ -9,8 +9,8 @@ struct trial;
 /* `done` runs once, perhaps from inside: `faults` is NULL if the generation may be used. */
 typedef void trial_done_fn(const char *faults, void *arg);
 
-struct trial *trial_start(struct master *master, struct generation *generation, trial_done_fn *done,
-                          void *arg);
+struct trial *ty_trial_start(struct master *master, struct generation *generation,
+                             trial_done_fn *done, void *arg);
 
 /* Its answer is not wanted any more. */
-void trial_drop(struct trial *trial);
+void ty_trial_drop(struct trial *trial);

@@ -64,12 +64,12 @@ static void configure(struct tryout *tryout, int fd, bool development)
     struct ty_engine_env env = {.loop = &tryout->loop, .role = "trial", .development = development};
     struct ty_buf packed = {0};
 
-    if (memory_file_read(fd, CONFIG_MAX, &packed))
+    if (ty_memory_file_read(fd, CONFIG_MAX, &packed))
         tryout->config = ty_config_unpack(packed.data, packed.len);
     ty_buf_close(&packed);
     if (!tryout->config)
         abort(); /* the master's own bytes */
-    settings_open_log(tryout->config, "trial");
+    ty_settings_open_log(tryout->config, "trial");
     env.config = tryout->config;
     tryout->engine->open(&env);
 }
@@ -109,7 +109,7 @@ static void on_gone(struct ty_channel *channel, void *arg)
     _exit(1);
 }
 
-int trial_run(const struct child_self *self, const struct ty_engine *engine)
+int ty_trial_run(const struct child_self *self, const struct ty_engine *engine)
 {
     struct tryout *tryout = ty_zalloc(sizeof(*tryout));
 

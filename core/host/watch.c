@@ -151,7 +151,7 @@ static void tell_faults(struct master *master, const char *faults)
     ty_buf_adds(&json, "{\"type\":\"faults\",\"text\":\"");
     ty_buf_add_json(&json, faults, strlen(faults));
     ty_buf_adds(&json, "\"}");
-    workers_tell(master, json.data, json.len);
+    ty_workers_tell(master, json.data, json.len);
     ty_buf_close(&json);
 }
 
@@ -183,12 +183,12 @@ static void on_quiet(uv_timer_t *timer)
 
     uv_timer_stop(timer);
     look(watch); /* there may be new folders */
-    reload_ask(watch->master->reload, &ask);
+    ty_reload_ask(watch->master->reload, &ask);
 }
 
 /* ---- */
 
-struct watch *watch_open(struct master *master)
+struct watch *ty_watch_open(struct master *master)
 {
     struct watch *watch = ty_zalloc(sizeof(*watch));
 
@@ -201,15 +201,15 @@ struct watch *watch_open(struct master *master)
     return watch;
 }
 
-void watch_close(struct watch *watch)
+void ty_watch_close(struct watch *watch)
 {
     watch->is_closed = true;
-    reload_forget(watch->master->reload, watch);
+    ty_reload_forget(watch->master->reload, watch);
     drop_unseen(watch); /* nothing is marked between walks: all */
     uv_close((uv_handle_t *)&watch->quiet, NULL);
 }
 
-void watch_free(struct watch *watch)
+void ty_watch_free(struct watch *watch)
 {
     free(watch);
 }

@@ -7,6 +7,6 @@
 
 #include "host/master.h"
 
-struct watch *watch_open(struct master *master);
-void watch_close(struct watch *watch);
-void watch_free(struct watch *watch); /* once the loop has run dry */
+struct watch *ty_watch_open(struct master *master);
+void ty_watch_close(struct watch *watch);
+void ty_watch_free(struct watch *watch); /* once the loop has run dry */

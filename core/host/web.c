@@ -33,17 +33,17 @@ static void obey(struct web *web, yyjson_val *message, int fd)
     uint64_t number = message_uint(message, "generation");
 
     if (strcmp(type, "config") == 0)
-        web_stage(web, fd, message_bool(message, "development"));
+        ty_web_stage(web, fd, message_bool(message, "development"));
     else if (strcmp(type, "prepare") == 0)
-        web_prepare(web, number, fd);
+        ty_web_prepare(web, number, fd);
     else if (strcmp(type, "commit") == 0)
-        web_commit(web, number);
+        ty_web_commit(web, number);
     else if (strcmp(type, "abort") == 0)
-        web_abort(web, number);
+        ty_web_abort(web, number);
     else if (strcmp(type, "stop") == 0)
-        web_stop(web, message_uint(message, "timeout_ms"), true);
+        ty_web_stop(web, message_uint(message, "timeout_ms"), true);
     else if (strcmp(type, "describe") == 0)
-        web_describe(web, message_str(message, "what"), message_uint(message, "token"));
+        ty_web_describe(web, message_str(message, "what"), message_uint(message, "token"));
     else if (strcmp(type, "log_level") == 0)
         set_log_level(message);
     else if (strcmp(type, "faults") == 0)
@@ -66,7 +66,7 @@ static void on_message(struct ty_channel *channel, const char *json, size_t len,
 static void on_gone(struct ty_channel *channel, void *arg)
 {
     (void)channel, (void)arg;
-    _exit(1); /* the master is dead, and so are we: see child_settle() */
+    _exit(1); /* the master is dead, and so are we: see ty_child_settle() */
 }
 
 /* ---- its life */
@@ -76,8 +76,8 @@ static void on_terminate(uv_signal_t *handle, int signal)
     struct web *web = handle->data;
 
     (void)signal;
-    web_stop(web, web->active ? ty_config_ms(web->active->config, "host.shutdown_timeout") : 0,
-             false);
+    ty_web_stop(web, web->active ? ty_config_ms(web->active->config, "host.shutdown_timeout") : 0,
+                false);
 }
 
 static void open_handles(struct web *web)
@@ -91,11 +91,11 @@ static void open_handles(struct web *web)
     uv_signal_init(&web->loop, &web->terminate);
     web->terminate.data = web;
     uv_signal_start(&web->terminate, on_terminate, SIGTERM);
-    web_beat_open(web);
+    ty_web_beat_open(web);
     web->channel = ty_channel_new(&web->loop, CHILD_CHANNEL_FD, on_message, on_gone, web);
 }
 
-int web_run(const struct child_self *self, const struct ty_engine *engine)
+int ty_web_run(const struct child_self *self, const struct ty_engine *engine)
 {
     struct web *web = ty_zalloc(sizeof(*web));
 
@@ -124,19 +124,20 @@ bool ty_host_is_child(void)
 {
     struct child_self self;
 
-    return child_self(&self);
+    return ty_child_self(&self);
 }
 
 int ty_host_child(const struct ty_engine *engine)
 {
     struct child_self self;
 
-    if (!child_self(&self))
+    if (!ty_child_self(&self))
         return 1;
-    child_settle(&self);
+    ty_child_settle(&self);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGINT, SIG_IGN); /* the terminal sends it to all; the master says what to do */
     signal(SIGHUP, SIG_IGN);
     signal(SIGUSR1, SIG_IGN);
-    return strcmp(self.role, "trial") == 0 ? trial_run(&self, engine) : web_run(&self, engine);
+    return strcmp(self.role, "trial") == 0 ? ty_trial_run(&self, engine)
+                                           : ty_web_run(&self, engine);
 }

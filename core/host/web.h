@@ -57,33 +57,33 @@ struct web {
 };
 
 /* ---- web_load.c */
-void web_stage(struct web *web, int config_fd, bool development);
-void web_prepare(struct web *web, uint64_t number, int bundle_fd);
-void web_commit(struct web *web, uint64_t number);
-void web_abort(struct web *web, uint64_t number);
+void ty_web_stage(struct web *web, int config_fd, bool development);
+void ty_web_prepare(struct web *web, uint64_t number, int bundle_fd);
+void ty_web_commit(struct web *web, uint64_t number);
+void ty_web_abort(struct web *web, uint64_t number);
 /* For the end: `gone` runs (held_count() is 0) when none is left. */
-void web_retire_all(struct web *web, uint64_t drain_ms);
-void web_describe(struct web *web, const char *what, uint64_t token);
+void ty_web_retire_all(struct web *web, uint64_t drain_ms);
+void ty_web_describe(struct web *web, const char *what, uint64_t token);
 
 /* ---- web_accept.c */
-void web_look_after_neighbours(struct web *web);
+void ty_web_look_after_neighbours(struct web *web);
 /* Every socket: nothing that was queued may be lost when all workers stop. */
-void web_accept_all(struct web *web);
-void web_accept_none(struct web *web);
-bool web_has_waiting(const struct web *web);
+void ty_web_accept_all(struct web *web);
+void ty_web_accept_none(struct web *web);
+bool ty_web_has_waiting(const struct web *web);
 
 /* ---- web_beat.c */
-void web_beat_open(struct web *web);
-void web_beat_close(struct web *web);
-void web_report_health(struct web *web, bool is_first);
+void ty_web_beat_open(struct web *web);
+void ty_web_beat_close(struct web *web);
+void ty_web_report_health(struct web *web, bool is_first);
 /* The server's health callback. */
-int web_health(bool ready, struct ty_buf *body, void *arg);
+int ty_web_health(bool ready, struct ty_buf *body, void *arg);
 
 /* ---- web_stop.c */
 /* `with_others`: the whole server stops; else the neighbours take over. */
-void web_stop(struct web *web, uint64_t timeout_ms, bool with_others);
+void ty_web_stop(struct web *web, uint64_t timeout_ms, bool with_others);
 /* The last generation is gone. */
-void web_stop_continue(struct web *web);
+void ty_web_stop_continue(struct web *web);
 
-int web_run(const struct child_self *self, const struct ty_engine *engine);
-int trial_run(const struct child_self *self, const struct ty_engine *engine);
+int ty_web_run(const struct child_self *self, const struct ty_engine *engine);
+int ty_trial_run(const struct child_self *self, const struct ty_engine *engine);

@@ -46,7 +46,7 @@ static void set_accepting(struct web *web, unsigned slot, bool wanted)
     web->accepts[slot - 1] = wanted;
 }
 
-void web_look_after_neighbours(struct web *web)
+void ty_web_look_after_neighbours(struct web *web)
 {
     if (!web->server || web->is_stopping)
         return;
@@ -54,22 +54,22 @@ void web_look_after_neighbours(struct web *web)
         set_accepting(web, slot, is_mine(web, slot));
 }
 
-void web_accept_all(struct web *web)
+void ty_web_accept_all(struct web *web)
 {
     for (unsigned slot = 1; slot <= web->self.listener_count; slot++)
         set_accepting(web, slot, true);
 }
 
-void web_accept_none(struct web *web)
+void ty_web_accept_none(struct web *web)
 {
     for (unsigned slot = 1; slot <= web->self.listener_count; slot++)
         set_accepting(web, slot, false);
 }
 
-bool web_has_waiting(const struct web *web)
+bool ty_web_has_waiting(const struct web *web)
 {
     for (unsigned slot = 1; slot <= web->self.listener_count; slot++)
-        if (web->accepts[slot - 1] && listener_has_waiting(listener_of(slot)))
+        if (web->accepts[slot - 1] && ty_listener_has_waiting(listener_of(slot)))
             return true;
     return false;
 }

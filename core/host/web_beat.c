@@ -15,6 +15,21 @@ static void on_turn(uv_prepare_t *turn)
     web->slot->heartbeat_ms = uv_now(&web->loop);
 }
 
+/* The engine notes what the running generation has; here are the draining ones too. */
+static void count_scripts(struct web *web)
+{
+    size_t bytes = 0, fibers = 0, more;
+
+    for (struct held *held = web->held; held && web->engine->memory; held = held->next) {
+        if (!held->generation)
+            continue;
+        bytes += web->engine->memory(held->generation, &more);
+        fibers += more;
+    }
+    web->slot->script_bytes = bytes;
+    web->slot->fibers = (uint32_t)fibers;
+}
+
 static void count_connections(struct web *web)
 {
     struct ty_http_counts counts = {0};
@@ -35,13 +50,14 @@ static void on_beat(uv_timer_t *timer)
     web->beat_ns = now;
     web->slot->heartbeat_ms = now / 1000000;
     count_connections(web);
+    count_scripts(web);
     ty_counter_add(web->dropped, (double)(dropped - web->log_dropped));
     web->log_dropped = dropped;
 }
 
 static void on_neighbours(uv_timer_t *timer)
 {
-    web_look_after_neighbours(timer->data);
+    ty_web_look_after_neighbours(timer->data);
 }
 
 /* ---- health */
@@ -53,7 +69,7 @@ static bool is_ready(struct web *web, struct ty_buf *dependencies)
     return ok && web->active && !web->is_stopping;
 }
 
-int web_health(bool ready, struct ty_buf *body, void *arg)
+int ty_web_health(bool ready, struct ty_buf *body, void *arg)
 {
     struct ty_buf dependencies = {0};
     bool ok;
@@ -69,7 +85,7 @@ int web_health(bool ready, struct ty_buf *body, void *arg)
     return ok ? 200 : 503;
 }
 
-void web_report_health(struct web *web, bool is_first)
+void ty_web_report_health(struct web *web, bool is_first)
 {
     struct ty_buf now = {0}, json = {0};
     bool ok = is_ready(web, &now);
@@ -93,7 +109,7 @@ static void on_health(uv_timer_t *timer)
     struct web *web = timer->data;
 
     if (web->active)
-        web_report_health(web, false);
+        ty_web_report_health(web, false);
 }
 
 /* ---- */
@@ -105,7 +121,7 @@ static void start_timer(struct web *web, uv_timer_t *timer, uv_timer_cb callback
     uv_timer_start(timer, callback, ms, ms);
 }
 
-void web_beat_open(struct web *web)
+void ty_web_beat_open(struct web *web)
 {
     static const struct ty_metric lag = {
         "tycho_loop_lag_seconds", "How late the loop ran a timer of 50 ms.", TY_HISTOGRAM, NULL, 0};
@@ -124,7 +140,7 @@ void web_beat_open(struct web *web)
     start_timer(web, &web->health, on_health, HEALTH_MS);
 }
 
-void web_beat_close(struct web *web)
+void ty_web_beat_close(struct web *web)
 {
     uv_close((uv_handle_t *)&web->turn, NULL);
     uv_close((uv_handle_t *)&web->beat, NULL);

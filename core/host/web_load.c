@@ -21,17 +21,17 @@ static void open_engine(struct web *web)
                                       .development = web->development,
                                       .slot = web->slot};
 
-    settings_open_log(web->staged, "web");
+    ty_settings_open_log(web->staged, "web");
     web->engine->open(&env);
     web->is_engine_open = true;
 }
 
-void web_stage(struct web *web, int config_fd, bool development)
+void ty_web_stage(struct web *web, int config_fd, bool development)
 {
     struct ty_buf packed = {0};
     struct ty_config *config = NULL;
 
-    if (memory_file_read(config_fd, CONFIG_MAX, &packed))
+    if (ty_memory_file_read(config_fd, CONFIG_MAX, &packed))
         config = ty_config_unpack(packed.data, packed.len);
     ty_buf_close(&packed);
     if (!config)
@@ -85,7 +85,7 @@ static void on_gone(void *arg)
 
     tell(web, "gone", held->number);
     drop(held);
-    web_stop_continue(web);
+    ty_web_stop_continue(web);
 }
 
 static void retire(struct held *held, uint64_t drain_ms)
@@ -94,7 +94,7 @@ static void retire(struct held *held, uint64_t drain_ms)
     held->web->engine->retire(held->generation, drain_ms, on_gone, held);
 }
 
-void web_retire_all(struct web *web, uint64_t drain_ms)
+void ty_web_retire_all(struct web *web, uint64_t drain_ms)
 {
     struct held *next;
 
@@ -139,11 +139,11 @@ static void on_loaded(struct ty_generation *generation, const char *faults, void
         tell(web, "gone", held->number);
         set_engine_config(web, web->active ? web->active->config : web->staged);
         drop(held);
-        web_stop_continue(web);
+        ty_web_stop_continue(web);
     }
 }
 
-void web_prepare(struct web *web, uint64_t number, int bundle_fd)
+void ty_web_prepare(struct web *web, uint64_t number, int bundle_fd)
 {
     struct ty_error error;
     struct ty_bundle *bundle = ty_bundle_open(bundle_fd, &error);
@@ -171,8 +171,8 @@ static bool configure_server(struct web *web, const struct ty_config *config)
     struct ty_error error;
     int status = 0;
 
-    settings_http(config, &options);
-    options.health = web_health;
+    ty_settings_http(config, &options);
+    options.health = ty_web_health;
     options.health_arg = web;
     if (web->server)
         status = ty_http_server_configure(web->server, &options, &error);
@@ -184,7 +184,7 @@ static bool configure_server(struct web *web, const struct ty_config *config)
     return web->server != NULL;
 }
 
-void web_commit(struct web *web, uint64_t number)
+void ty_web_commit(struct web *web, uint64_t number)
 {
     struct held *held = find(web, number), *old = web->active;
     bool is_first = !web->server;
@@ -193,7 +193,7 @@ void web_commit(struct web *web, uint64_t number)
         return;
     if (!configure_server(web, held->config))
         abort();
-    settings_log_levels(held->config);
+    ty_settings_log_levels(held->config);
     ty_http_server_set_site(web->server, web->engine->site(held->generation));
     held->state = HELD_ACTIVE;
     web->active = held;
@@ -205,12 +205,12 @@ void web_commit(struct web *web, uint64_t number)
         retire(old, ty_config_ms(held->config, "reload.drain_timeout"));
     if (is_first) {
         web->slot->state = TY_SLOT_SERVING;
-        web_look_after_neighbours(web);
-        web_report_health(web, true);
+        ty_web_look_after_neighbours(web);
+        ty_web_report_health(web, true);
     }
 }
 
-void web_abort(struct web *web, uint64_t number)
+void ty_web_abort(struct web *web, uint64_t number)
 {
     struct held *held = find(web, number);
 
@@ -226,7 +226,7 @@ void web_abort(struct web *web, uint64_t number)
 
 /* ---- for people */
 
-void web_describe(struct web *web, const char *what, uint64_t token)
+void ty_web_describe(struct web *web, const char *what, uint64_t token)
 {
     bool fibers = strcmp(what, "fibers") == 0;
     struct ty_buf json = {0};

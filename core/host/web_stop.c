@@ -24,7 +24,7 @@ static void on_engine_closed(void *arg)
 {
     struct web *web = arg;
 
-    web_beat_close(web);
+    ty_web_beat_close(web);
     uv_close((uv_handle_t *)&web->stop, NULL);
     uv_close((uv_handle_t *)&web->deadline, NULL);
     uv_close((uv_handle_t *)&web->terminate, NULL);
@@ -32,7 +32,7 @@ static void on_engine_closed(void *arg)
     web->channel = NULL;
 }
 
-void web_stop_continue(struct web *web)
+void ty_web_stop_continue(struct web *web)
 {
     if (!web->is_stopping || web->server || web->held || !web->is_engine_open)
         return;
@@ -46,8 +46,8 @@ static void on_server_closed(void *arg)
 
     web->server = NULL;
     uv_timer_stop(&web->deadline);
-    web_retire_all(web, time_left(web));
-    web_stop_continue(web);
+    ty_web_retire_all(web, time_left(web));
+    ty_web_stop_continue(web);
 }
 
 static void close_server(struct web *web)
@@ -55,7 +55,7 @@ static void close_server(struct web *web)
     struct ty_http_server *server = web->server;
 
     uv_timer_stop(&web->stop);
-    web_accept_none(web);
+    ty_web_accept_none(web);
     if (server && !web->is_closing)
         ty_http_server_close(server, on_server_closed, web);
     web->is_closing = true;
@@ -78,14 +78,14 @@ static void on_look(uv_timer_t *timer)
     uint64_t passed = ty_now_ms() - web->stop_ms;
 
     if (web->is_accepting_all && passed < SETTLE_MAX_MS &&
-        (passed < SETTLE_MS || web_has_waiting(web)))
+        (passed < SETTLE_MS || ty_web_has_waiting(web)))
         return;
     uv_timer_stop(timer);
-    web_accept_none(web);
+    ty_web_accept_none(web);
     ty_http_server_drain(web->server, on_drained, web);
 }
 
-void web_stop(struct web *web, uint64_t timeout_ms, bool with_others)
+void ty_web_stop(struct web *web, uint64_t timeout_ms, bool with_others)
 {
     if (web->is_stopping)
         return;
@@ -96,14 +96,14 @@ void web_stop(struct web *web, uint64_t timeout_ms, bool with_others)
     web->stop_timeout_ms = timeout_ms;
     web->slot->state = TY_SLOT_DRAINING;
     if (!web->server) {
-        web_retire_all(web, 0);
-        web_stop_continue(web);
+        ty_web_retire_all(web, 0);
+        ty_web_stop_continue(web);
         return;
     }
-    web_report_health(web, false);
+    ty_web_report_health(web, false);
     web->is_accepting_all = with_others;
     if (with_others)
-        web_accept_all(web);
+        ty_web_accept_all(web);
     uv_timer_start(&web->deadline, on_deadline, timeout_ms, 0);
     uv_timer_start(&web->stop, on_look, LOOK_MS, LOOK_MS);
 }

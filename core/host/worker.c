@@ -1,0 +1,210 @@
+#include "host/master.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <string.h>
+
+#include "host/message.h"
+#include "tycho/clock.h"
+#include "tycho/log.h"
+
+/* ---- what a worker has in memory */
+
+static void hold(struct worker *worker, uint64_t number)
+{
+    if (worker->held_count < HELD_MAX)
+        worker->held[worker->held_count++] = number;
+}
+
+static void release(struct worker *worker, uint64_t number)
+{
+    for (unsigned i = 0; i < worker->held_count; i++)
+        if (worker->held[i] == number)
+            worker->held[i--] = worker->held[--worker->held_count];
+}
+
+unsigned ty_workers_generations(const struct master *master, uint64_t *numbers, unsigned max)
+{
+    unsigned count = 0;
+
+    for (unsigned w = 0; w < master->worker_count; w++) {
+        const struct worker *worker = &master->workers[w];
+        for (unsigned i = 0; i < worker->held_count; i++) {
+            unsigned known = 0;
+            while (known < count && numbers[known] != worker->held[i])
+                known++;
+            if (known == count && count < max)
+                numbers[count++] = worker->held[i];
+        }
+    }
+    return count;
+}
+
+/* ---- giving it a generation */
+
+static void set_offered(struct worker *worker, struct generation *generation)
+{
+    ty_generation_unref(worker->offered);
+    worker->offered = generation;
+    worker->is_prepared = false;
+}
+
+struct ty_channel *ty_worker_channel(struct worker *worker)
+{
+    return worker->child ? ty_child_channel(worker->child) : NULL;
+}
+
+void ty_worker_prepare(struct worker *worker, struct generation *generation)
+{
+    struct ty_channel *channel = ty_worker_channel(worker);
+
+    set_offered(worker, ty_generation_ref(generation));
+    hold(worker, generation->number);
+    if (!channel)
+        return; /* its end is about to be noticed */
+    ty_channel_sendf(channel, generation->config_fd, "{\"type\":\"config\",\"development\":%s}",
+                     worker->master->options->development ? "true" : "false");
+    ty_channel_sendf(channel, ty_bundle_fd(generation->bundle),
+                     "{\"type\":\"prepare\",\"generation\":%" PRIu64 "}", generation->number);
+}
+
+static void tell_about(struct worker *worker, const char *type)
+{
+    struct ty_channel *channel = ty_worker_channel(worker);
+
+    if (channel)
+        ty_channel_sendf(channel, -1, "{\"type\":\"%s\",\"generation\":%" PRIu64 "}", type,
+                         worker->offered->number);
+}
+
+void ty_worker_commit(struct worker *worker)
+{
+    tell_about(worker, "commit");
+    ty_generation_unref(worker->committed);
+    worker->committed = ty_generation_ref(worker->offered);
+    set_offered(worker, NULL);
+}
+
+void ty_worker_abort(struct worker *worker)
+{
+    tell_about(worker, "abort");
+    set_offered(worker, NULL);
+}
+
+void ty_worker_forget(struct worker *worker)
+{
+    set_offered(worker, NULL);
+    ty_generation_unref(worker->committed);
+    worker->committed = NULL;
+    worker->serving = 0;
+    worker->held_count = 0;
+    worker->has_health = worker->is_healthy = false;
+}
+
+void ty_workers_offer(struct master *master)
+{
+    for (unsigned i = 0; i < master->worker_count; i++) {
+        struct worker *worker = &master->workers[i];
+        if (master->active &&
+            (worker->state == WORKER_STARTING || worker->state == WORKER_SERVING) &&
+            !worker->offered && worker->committed != master->active)
+            ty_worker_prepare(worker, master->active);
+    }
+}
+
+void ty_workers_tell(struct master *master, const char *json, size_t len)
+{
+    for (unsigned i = 0; i < master->worker_count; i++) {
+        struct ty_channel *channel = ty_worker_channel(&master->workers[i]);
+        if (channel)
+            ty_channel_send(channel, -1, json, len);
+    }
+}
+
+/* ---- what it says */
+
+static void on_ready(struct worker *worker)
+{
+    struct master *master = worker->master;
+
+    worker->is_prepared = true;
+    if (ty_reload_wants(master->reload, worker->offered)) {
+        ty_reload_heard(master->reload, worker, NULL);
+    } else if (worker->offered == master->active) {
+        ty_worker_commit(worker);
+    } else {
+        ty_worker_abort(worker);
+        ty_workers_offer(master);
+    }
+}
+
+static void on_failed(struct worker *worker, const char *faults)
+{
+    struct master *master = worker->master;
+    bool wanted = ty_reload_wants(master->reload, worker->offered);
+
+    release(worker, worker->offered->number);
+    set_offered(worker, NULL);
+    if (wanted) {
+        ty_reload_heard(master->reload, worker, faults);
+    } else if (!master->is_ready) {
+        ty_master_fail(master, "%s", faults);
+    } else {
+        ty_log_error("host", "web worker %u cannot load the active generation: %s", worker->slot,
+                     faults);
+        ty_child_kill(worker->child, SIGKILL);
+    }
+}
+
+static void on_committed(struct worker *worker, uint64_t number)
+{
+    struct master *master = worker->master;
+
+    worker->serving = number;
+    if (worker->state == WORKER_STARTING) {
+        worker->state = WORKER_SERVING;
+        ty_log_info("host", "web worker %u serves (pid %d, %" PRIu64 " ms after its start)",
+                    worker->slot, ty_child_pid(worker->child), ty_now_ms() - worker->started_ms);
+    }
+    ty_reload_heard(master->reload, worker, NULL);
+    ty_workers_offer(master); /* the active one may be another by now */
+    ty_master_look(master);
+}
+
+static void on_health(struct worker *worker, yyjson_val *message)
+{
+    const char *dependencies = message_str(message, "dependencies");
+
+    worker->has_health = true;
+    worker->is_healthy = message_bool(message, "ok");
+    worker->health.len = 0;
+    ty_buf_adds(&worker->health, dependencies);
+    ty_master_look(worker->master);
+}
+
+void ty_worker_heard(struct child *child, const char *json, size_t len, void *arg)
+{
+    struct worker *worker = arg;
+    yyjson_doc *doc = yyjson_read(json, len, 0);
+    yyjson_val *message = yyjson_doc_get_root(doc);
+    const char *type = message_str(message, "type");
+    uint64_t number = message_uint(message, "generation");
+    bool is_offered = worker->offered && worker->offered->number == number;
+
+    (void)child;
+    if (strcmp(type, "ready") == 0 && is_offered)
+        on_ready(worker);
+    else if (strcmp(type, "failed") == 0 && is_offered)
+        on_failed(worker, message_str(message, "faults"));
+    else if (strcmp(type, "committed") == 0)
+        on_committed(worker, number);
+    else if (strcmp(type, "health") == 0)
+        on_health(worker, message);
+    else if (strcmp(type, "description") == 0)
+        ty_command_described(worker->master, worker, message);
+    else if (strcmp(type, "gone") == 0) {
+        release(worker, number);
+        ty_reload_heard(worker->master->reload, worker, NULL);
+    }
+    yyjson_doc_free(doc);
+}
