@@ -5,11 +5,13 @@
 
 enum { NAME_MAX_LEN = 64, STATUS_ABORTED = 499 };
 
-/* The name may be percent-encoded to get past whoever looks for "token". */
-static bool is_secret(struct ty_slice name)
+/* The log redacts parameters whose names it knows; a percent-encoded name would get past it. */
+static bool hides_secret(struct ty_slice name)
 {
     char decoded[NAME_MAX_LEN];
 
+    if (!memchr(name.data, '%', name.len))
+        return false;
     if (name.len > sizeof(decoded))
         return true; /* too long to tell */
 
@@ -24,11 +26,11 @@ static void add_query(struct ty_buf *out, struct ty_slice query)
         const char *amp = at < query.len ? memchr(query.data + at, '&', query.len - at) : NULL;
         size_t end = amp ? (size_t)(amp - query.data) : query.len;
         const char *equals = end > at ? memchr(query.data + at, '=', end - at) : NULL;
+        size_t name_len = equals ? (size_t)(equals - query.data) - at : 0;
 
         ty_buf_addc(out, at ? '&' : '?');
-        if (equals &&
-            is_secret((struct ty_slice){query.data + at, (size_t)(equals - query.data) - at})) {
-            ty_buf_add(out, query.data + at, (size_t)(equals - query.data) - at + 1);
+        if (equals && hides_secret((struct ty_slice){query.data + at, name_len})) {
+            ty_buf_add(out, query.data + at, name_len + 1);
             ty_buf_adds(out, "[redacted]");
         } else {
             ty_buf_add(out, query.data + at, end - at);
@@ -40,13 +42,18 @@ static void add_query(struct ty_buf *out, struct ty_slice query)
 static void add_path(struct ty_buf *fields, const struct ty_request *req)
 {
     struct ty_buf path = {0};
-    size_t len =
-        req->query.data ? (size_t)(req->query.data - req->target.data) - 1 : req->target.len;
+    struct ty_slice target = req->target;
+    const char *mark = target.len ? memchr(target.data, '?', target.len) : NULL;
 
-    if (req->target.data)
-        ty_buf_add(&path, req->target.data, len);
-    if (req->query.data)
-        add_query(&path, req->query);
+    if (!mark || !memchr(mark, '%', target.len - (size_t)(mark - target.data))) {
+        ty_log_add_field(fields, "path", target.data, target.len);
+        return;
+    }
+
+    size_t len = (size_t)(mark - target.data);
+
+    ty_buf_add(&path, target.data, len);
+    add_query(&path, (struct ty_slice){mark + 1, target.len - len - 1});
     ty_log_add_field(fields, "path", path.data, path.len);
     ty_buf_close(&path);
 }

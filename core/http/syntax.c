@@ -98,6 +98,8 @@ static bool is_hex(char c)
 
 static bool is_reg_name(struct ty_slice text)
 {
+    if (text.len && is_all(text, REG_NAME))
+        return true; /* all but those with an escape */
     for (size_t i = 0; i < text.len; i++) {
         if (text.data[i] == '%') {
             if (text.len - i < 3 || !is_hex(text.data[i + 1]) || !is_hex(text.data[i + 2]))

@@ -49,14 +49,26 @@ uint64_t ty_random_next(struct ty_random *random)
     return result;
 }
 
+/* Eight digits at once: each nibble gets a byte, and what is above 9 the distance to 'a'. */
+static void put_hex(uint64_t value, char out[8])
+{
+    const uint64_t ones = 0x0101010101010101;
+
+    value = (value << 16 | value) & 0x0000ffff0000ffff;
+    value = (value << 8 | value) & 0x00ff00ff00ff00ff;
+    value = (value << 4 | value) & 0x0f0f0f0f0f0f0f0f;
+    value += ones * '0' + ((value + ones * 6) >> 4 & ones) * ('a' - '0' - 10);
+    memcpy(out, &value, sizeof(value));
+}
+
 void ty_random_hex(struct ty_random *random, char out[TY_SPAN_ID_LEN])
 {
     uint64_t value = ty_random_next(random);
 
     while (!value)
         value = ty_random_next(random);
-    for (int i = 0; i < TY_SPAN_ID_LEN; i++, value >>= 4)
-        out[i] = digits[value & 15];
+    put_hex(value & UINT32_MAX, out);
+    put_hex(value >> 32, out + 8);
 }
 
 bool ty_request_id_is_valid(struct ty_slice id)

@@ -34,6 +34,8 @@ static const struct hostile framing[] = {
     BAD("chunked twice", POST "Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n"),
     BAD("TE repeated",
         POST "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+    BAD("TE repeated, unlike",
+        POST "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
     BAD("TE xchunked", POST "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n"),
     BAD("TE identity", POST "Transfer-Encoding: identity\r\n\r\n"),
     BAD("TE with A0", POST "Transfer-Encoding: chunked\xa0\r\n\r\n0\r\n\r\n"),
