@@ -88,6 +88,15 @@ describe("a route's schemas", function()
     assert.equal(12, res.json.amount)
   end)
 
+  it("say so when JSON is sent as a form, as curl does by itself", function()
+    local res = request("POST", "/orders/7", {
+      body = '{"amount":12}', headers = { ["content-type"] = "application/x-www-form-urlencoded" },
+    })
+
+    assert.equal(415, res.status)
+    assert.same({ "body # must be sent as application/json" }, faults_of(res))
+  end)
+
   it("leave out of an answer what is not declared", function()
     local res = request("GET", "/user")
 

@@ -202,6 +202,10 @@ describe("s.object", function()
     }))
   end)
 
+  it("writes pointers as fragments of an address", function()
+    assert.same({ "#/%E5%A4%87%20%23 unknown" }, faults(s.object {}, { ["备 #"] = 1 }))
+  end)
+
   it("lets them through when it is open", function()
     local open = s.object({ id = s.integer() }):open()
 

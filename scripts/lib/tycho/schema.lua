@@ -332,14 +332,21 @@ function schema.check(what, value)
   return checked
 end
 
+-- RFC 6901, section 6: a pointer as the fragment of an address.
+local function fragment(pointer)
+  return "#" .. pointer:gsub("[^%w%-._~!$&'()*+,;=:@/?]", function(char)
+    return ("%%%02X"):format(char:byte())
+  end)
+end
+
 ---The error that stands for a list of faults.
 ---@param list tycho.schema.Fault[]
 ---@return tycho.errors.Error
 function schema.error(list)
   local described = {}
   for i, fault in ipairs(list) do
-    described[i] = { pointer = "#" .. fault.pointer, detail = faults.text(fault), fault = fault,
-      location = fault.location }
+    described[i] = { pointer = fragment(fault.pointer), detail = faults.text(fault),
+      fault = fault, location = fault.location }
   end
   local first = described[1]
   return errors.new("invalid", ("%s %s"):format(first.pointer, first.detail), {

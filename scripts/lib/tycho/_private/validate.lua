@@ -48,14 +48,18 @@ local function query_reader(what)
   end
 end
 
--- Text where the schema wants a structure: the content type was not one that can be decoded.
-local function was_not_decoded(what, body)
-  return type(body) == "string" and what.kind ~= "string" and what.kind ~= "any"
+-- Text where the schema wants a structure: the content type was not one that can be decoded. Or
+-- it was left to curl, which then claims that JSON is a form.
+local function has_wrong_type(what, req, body)
+  if type(body) == "string" then
+    return what.kind ~= "string" and what.kind ~= "any"
+  end
+  return type(body) == "table" and is_form(req) and req.raw_body:find("^%s*[{%[]") ~= nil
 end
 
 local function check_body(what, req)
   local body = req.body
-  if was_not_decoded(what, body) then
+  if has_wrong_type(what, req, body) then
     local err = schema.error { { rule = "json_type", pointer = "", location = "body" } }
     err.status = 415
     error(err, 0)
