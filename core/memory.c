@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* How many ty_try_ calls still succeed before one fails; 0: all do. Only tests write it. */
+/* Which of the next ty_try_ calls fails, counted from 1; 0: none. Only tests write it, and
+ * check: allow NO-GLOBALS because they have no other way into a call made deep below. */
 static _Atomic unsigned fail_nth;
 
 static void *check(void *memory, size_t size)

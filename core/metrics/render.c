@@ -40,13 +40,16 @@ static void add_number(struct ty_buf *out, double value)
 
 static void add_escaped(struct ty_buf *out, const char *text, size_t len, bool quotes)
 {
-    for (size_t i = 0; i < len; i++) {
-        if (text[i] == '\n')
+    for (size_t i = 0, n; i < len; i += n ? n : 1) {
+        n = ty_utf8_len(text + i, len - i);
+        if (n == 0)
+            ty_buf_adds(out, "\xEF\xBF\xBD"); /* one bad byte would spoil the whole scrape */
+        else if (text[i] == '\n')
             ty_buf_adds(out, "\\n");
         else if (text[i] == '\\' || (text[i] == '"' && quotes))
             ty_buf_add(out, (char[]){'\\', text[i]}, 2);
         else
-            ty_buf_addc(out, text[i]);
+            ty_buf_add(out, text + i, n);
     }
 }
 

@@ -37,16 +37,16 @@ local function text_of(value)
   return #text > VALUE_MAX and text:sub(1, VALUE_MAX) or text
 end
 
--- Only where a new series begins, which is rare; level 4 is who used the metric.
+-- Only where a new series begins, which is rare; level 5 is who used the metric.
 local function check_labels(self, labels)
   for name in pairs(labels) do
     if not self.known[name] then
-      error(("%s has no label %q"):format(self.opts.name, tostring(name)), 4)
+      error(("%s has no label %q"):format(self.opts.name, tostring(name)), 5)
     end
   end
   for _, name in ipairs(self.names) do
     if labels[name] == nil then
-      error(("%s: label %q is missing"):format(self.opts.name, name), 4)
+      error(("%s: label %q is missing"):format(self.opts.name, name), 5)
     end
   end
 end
