@@ -177,8 +177,10 @@ static bool run(struct ty_fiber *fiber, int nargs)
     set->running = fiber;
     int status = lua_resume(fiber->co, nargs);
     set->running = outer;
-    if (!outer)
+    if (!outer) {
         show(set, NULL);
+        ty_vm_relieve(set->vm);
+    }
 
     if (status == LUA_YIELD && fiber->wait) {
         lua_pop(fiber->co, 1); /* the park token */

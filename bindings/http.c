@@ -482,8 +482,5 @@ int luaopen_tycho_core_http(lua_State *L)
     luaL_register(L, NULL, functions);
     lua_rawgeti(L, LUA_REGISTRYINDEX, gen->responses_ref);
     lua_setfield(L, -2, "Response");
-    ty_push_response_names(L, gen);
-    lua_pushcclosure(L, ty_make_response, 4);
-    lua_setfield(L, -2, "response");
     return 1;
 }

@@ -69,9 +69,9 @@ void ty_call_log_failure(struct ty_call *call, lua_State *co);
 /* simulate(method, target, headers, body) -> status, headers, body: see http_simulate.c */
 int ty_simulate(lua_State *L);
 
-/* response(status, body, headers): see http_make.c. */
-int ty_make_response(lua_State *L);
+/* response_fault(status, headers): see http_make.c. */
+int ty_response_fault(lua_State *L);
 
-/* Pushes what ty_make_response() and ty_answer() have as upvalues 1 to 4: the metatable of
- * responses, "status", "body", "headers". */
+/* Pushes what ty_answer() has as upvalues 1 to 4: the metatable of responses, "status", "body",
+ * "headers". */
 void ty_push_response_names(lua_State *L, struct ty_generation *gen);

@@ -1,72 +1,66 @@
-/* Making responses: checked where they are made, so that the mistake has a line. */
+/* Checking responses where they are made, so that the mistake has a line. */
 #include <lauxlib.h>
 
 #include "http.h"
 
-static void check_field(lua_State *L, int name, int value)
+/* Pushes what is wrong and returns true, or returns false. */
+static bool push_field_fault(lua_State *L, int name, int value)
 {
     struct ty_slice field, text;
 
     if (lua_type(L, name) != LUA_TSTRING)
-        luaL_error(L, "app.response: names of headers are strings");
+        return lua_pushliteral(L, "names of headers are strings"), true;
     field.data = lua_tolstring(L, name, &field.len);
     if (!ty_http_is_token(field))
-        luaL_error(L, "app.response: header '%s': the name is not a token", field.data);
+        return lua_pushfstring(L, "header '%s': the name is not a token", field.data), true;
     if (ty_http_is_reserved(field))
-        luaL_error(L, "app.response: header '%s' is the server's own", field.data);
+        return lua_pushfstring(L, "header '%s' is the server's own", field.data), true;
     if (lua_type(L, value) == LUA_TNUMBER)
-        return;
+        return false;
     if (lua_type(L, value) != LUA_TSTRING)
-        luaL_error(L, "app.response: header '%s': a string is wanted, not a %s", field.data,
-                   luaL_typename(L, value));
+        return lua_pushfstring(L, "header '%s': a string is wanted, not a %s", field.data,
+                               luaL_typename(L, value)), true;
     text.data = lua_tolstring(L, value, &text.len);
     if (!ty_http_is_value(text))
-        luaL_error(L, "app.response: header '%s': a control character in the value", field.data);
+        return lua_pushfstring(L, "header '%s': a control character in the value", field.data), true;
+    return false;
 }
 
-static void check_fields(lua_State *L, int table)
+static bool push_list_fault(lua_State *L, int name, int list)
 {
-    lua_pushnil(L);
-    while (lua_next(L, table)) {
-        int value = lua_gettop(L);
-        if (lua_istable(L, value)) {
-            int count = (int)lua_objlen(L, value);
-            for (int i = 1; i <= count; i++) {
-                lua_rawgeti(L, value, i);
-                check_field(L, value - 1, value + 1);
-                lua_pop(L, 1);
-            }
-        } else {
-            check_field(L, value - 1, value);
-        }
+    int count = (int)lua_objlen(L, list);
+
+    for (int i = 1; i <= count; i++) {
+        lua_rawgeti(L, list, i);
+        if (push_field_fault(L, name, lua_gettop(L)))
+            return true;
         lua_pop(L, 1);
     }
+    return false;
 }
 
-/* response(status, body, headers) -> a response; raises, blaming the caller's line, when it could
- * not be sent. Upvalues: the metatable of responses, "status", "body", "headers". */
-int ty_make_response(lua_State *L)
+/* response_fault(status, headers) -> what is wrong with them, or nothing */
+int ty_response_fault(lua_State *L)
 {
     lua_Number status = lua_tonumber(L, 1);
 
-    lua_settop(L, 3);
-    if (!(status >= 200 && status <= 599 && status == (int)status))
-        return luaL_error(L, "app.response: %s is not a final status",
-                          lua_isnumber(L, 1) ? lua_tostring(L, 1) : luaL_typename(L, 1));
-    if (!lua_isnil(L, 3)) {
-        if (!lua_istable(L, 3))
-            return luaL_error(L, "app.response: headers are a table");
-        check_fields(L, 3);
+    lua_settop(L, 2);
+    if (!(status >= 200 && status <= 599 && status == (int)status)) {
+        lua_pushfstring(L, "%s is not a final status",
+                        lua_isnumber(L, 1) ? lua_tostring(L, 1) : luaL_typename(L, 1));
+        return 1;
     }
-    lua_createtable(L, 0, 3);
-    for (int i = 1; i <= 3; i++) {
-        lua_pushvalue(L, lua_upvalueindex(1 + i));
-        lua_pushvalue(L, i);
-        lua_rawset(L, 4);
+    if (lua_isnil(L, 2))
+        return 0;
+    if (!lua_istable(L, 2))
+        return lua_pushliteral(L, "headers are a table"), 1;
+    lua_pushnil(L);
+    while (lua_next(L, 2)) {
+        if (lua_istable(L, 4) ? push_list_fault(L, 3, 4) : push_field_fault(L, 3, 4))
+            return 1;
+        lua_pop(L, 1);
     }
-    lua_pushvalue(L, lua_upvalueindex(1));
-    lua_setmetatable(L, 4);
-    return 1;
+    return 0;
 }
 
 void ty_push_response_names(lua_State *L, struct ty_generation *gen)

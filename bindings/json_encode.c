@@ -15,7 +15,6 @@ struct writer {
     lua_State *L;
     struct ty_buf *out;
     struct ty_error *error;
-    const void *marker; /* the metatable of arrays */
 };
 
 static int add_value(const struct writer *w, const struct ty_json_place *place, unsigned depth);
@@ -142,8 +141,9 @@ static bool has_marker(const struct writer *w)
 {
     if (!lua_getmetatable(w->L, -1))
         return false;
-    bool same = lua_topointer(w->L, -1) == w->marker;
-    lua_pop(w->L, 1);
+    ty_json_push_array_marker(w->L);
+    bool same = lua_rawequal(w->L, -1, -2);
+    lua_pop(w->L, 2);
     return same;
 }
 
@@ -233,9 +233,7 @@ int ty_json_encode(lua_State *L, int index, struct ty_buf *out, struct ty_error 
 
     lua_checkstack(L, STACK_PER_LEVEL);
     lua_pushvalue(L, index);
-    ty_json_push_array_marker(L);
-    struct writer writer = {L, out, error, lua_topointer(L, -1)};
-    lua_pop(L, 1);
+    struct writer writer = {L, out, error};
     int status = add_value(&writer, NULL, 0);
     lua_settop(L, top);
     if (status) {

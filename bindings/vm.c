@@ -30,12 +30,22 @@ static void *allocate(void *ud, void *old, size_t old_size, size_t size)
     struct ty_vm *vm = ud;
 
     if (size > old_size && vm->bytes_max && vm->bytes + (size - old_size) > vm->bytes_max)
-        return NULL; /* Lua collects, tries again, and then raises "not enough memory" */
+        return NULL; /* raises "not enough memory" */
 
     void *now = vm->heap_alloc(vm->heap_data, old, old_size, size);
     if (now || size == 0)
         vm->bytes = vm->bytes - old_size + size;
     return now;
+}
+
+void ty_vm_collect(struct ty_vm *vm)
+{
+    lua_gc(vm->L, LUA_GCCOLLECT, 0);
+    /* Not again until a quarter of what is left has been filled. */
+    vm->relief = vm->bytes_max / 2;
+    size_t next = vm->bytes + (vm->bytes_max - vm->bytes) / 4;
+    if (next > vm->relief)
+        vm->relief = next;
 }
 
 struct ty_vm *ty_vm_of(lua_State *L)
@@ -92,6 +102,7 @@ struct ty_vm *ty_vm_new(const struct ty_engine_env *env, struct ty_config *confi
     vm->config = ty_config_ref(config);
     vm->bundle = bundle ? ty_bundle_ref(bundle) : NULL;
     vm->bytes_max = ty_config_bytes(config, "lua.memory_max");
+    vm->relief = vm->bytes_max / 2;
     vm->heap = luaL_newstate(); /* only its allocator is used */
     if (vm->heap) {
         vm->heap_alloc = lua_getallocf(vm->heap, &vm->heap_data);

@@ -27,6 +27,7 @@ struct ty_vm {
     void *generation;         /* the engine's; NULL: a state without one */
     size_t bytes;             /* allocated now */
     size_t bytes_max;         /* 0: no limit */
+    size_t relief;            /* at so many bytes a whole collection is due */
     uint64_t guard_ms;        /* monotonic: until when loading may run; 0: not loading */
 };
 
@@ -37,6 +38,16 @@ struct ty_vm *ty_vm_new(const struct ty_engine_env *env, struct ty_config *confi
 
 /* No fiber may be left. */
 void ty_vm_free(struct ty_vm *vm);
+
+/* Between runs: collects when the state comes near its limit. LuaJIT does not by itself: what
+ * cannot be allocated raises at once. */
+void ty_vm_collect(struct ty_vm *vm);
+
+static inline void ty_vm_relieve(struct ty_vm *vm)
+{
+    if (vm->bytes > vm->relief && vm->bytes_max)
+        ty_vm_collect(vm);
+}
 
 /* The vm of any lua_State of it. */
 struct ty_vm *ty_vm_of(lua_State *L);

@@ -2,13 +2,21 @@
 
 local core = require "tycho.core.http"
 
-local Response = core.Response
+local Response, fault_of = core.Response, core.response_fault
 local response = { Response = Response }
 
----A response; raises, blaming the line that called it, when it could not be sent. In C, because
----every answer that is not plain goes through it.
----@type fun(status: integer, body: any, headers: table?): table
-response.new = core.response
+---A response; raises, blaming the line that called it, when it could not be sent.
+---@param status integer
+---@param body any
+---@param headers? table
+---@return table
+function response.new(status, body, headers)
+  local fault = fault_of(status, headers)
+  if fault then
+    error("app.response: " .. fault, 2)
+  end
+  return setmetatable({ status = status, body = body, headers = headers }, Response)
+end
 
 ---What a handler returned, as a response with headers that may be added to.
 ---@param result any
