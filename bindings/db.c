@@ -109,6 +109,7 @@ static void on_probed(struct ty_sqlite_op *op)
 
     ty_sqlite_op_close(op);
     db->probing = false;
+    db->probed = true;
 }
 
 static void probe(struct ty_db *db)
@@ -129,7 +130,7 @@ bool ty_db_ready(struct ty_buf *out)
     bool ready = true;
 
     for (struct ty_db *db = databases.list; db; db = db->next) {
-        bool up = ty_sqlite_is_up(db->sqlite);
+        bool up = db->probed && ty_sqlite_is_up(db->sqlite);
 
         if (db != databases.list)
             ty_buf_addc(out, ',');

@@ -1,7 +1,8 @@
 /* The databases of this process, by name.
  *
- * They belong to the host and not to a generation: each is opened from the configuration when a
- * script first uses it, and serves all generations until the engine closes.
+ * They belong to the host and not to a generation: each is opened from the configuration when
+ * scripts that serve name it, else when a script first uses it, and serves all generations until
+ * the engine closes.
  */
 #pragma once
 
@@ -14,5 +15,5 @@
 void ty_db_close_all(void (*done)(void *arg), void *arg);
 
 /* Adds {"name":"default","ok":true}, comma-separated, for each database in use. False if one of
- * them does not work; that one is tried again in the background. */
+ * them does not work, or was not tried yet; that one is tried (again) in the background. */
 bool ty_db_ready(struct ty_buf *out);

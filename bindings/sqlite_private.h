@@ -1,10 +1,19 @@
-/* What the bindings of the embedded database share: db.c (which databases there are), sqlite.c
- * (operations), sqlite_values.c (parameters in, results out). */
+/* What the bindings of the embedded database share.
+ *
+ *   db.c             which databases there are
+ *   sqlite.c         the module: statements and scripts
+ *   sqlite_tx.c      transactions
+ *   sqlite_call.c    one operation and the fiber that waits for it
+ *   sqlite_values.c  parameters
+ *   sqlite_result.c  results
+ */
 #pragma once
 
 #include <lua.h>
+#include <stddef.h>
 
 #include "db.h"
+#include "fiber.h"
 #include "tycho/config.h"
 #include "tycho/sqlite.h"
 
@@ -15,6 +24,7 @@ struct ty_db {
     struct ty_db *next;
     struct ty_sqlite_op probe; /* runs while `probing` */
     bool probing;
+    bool probed; /* at least once: before that nobody knows whether it works */
     uint64_t probed_ns;
 };
 
@@ -23,8 +33,70 @@ struct ty_db {
 struct ty_db *ty_db_find(uv_loop_t *loop, const struct ty_config *config, const char *name,
                          struct ty_error *error);
 
+/* The same by the name at a stack index; throws if that is no string. */
+struct ty_db *ty_db_check(lua_State *L, uv_loop_t *loop, int index, struct ty_error *error);
+
 /* Changes when all databases are closed: what belongs to an earlier era is gone. */
 unsigned ty_db_era(void);
+
+/* ---- calls */
+
+enum ty_db_shape { TY_DB_ROWS, TY_DB_ONE, TY_DB_VALUE, TY_DB_EXEC };
+
+/* A transaction as Lua holds it: userdata. */
+struct ty_db_handle {
+    struct ty_sqlite_tx *tx; /* NULL: not begun yet, or over */
+    struct ty_db *db;
+    unsigned era;
+};
+
+/* One operation, and the fiber that waits for it. */
+struct ty_db_call {
+    struct ty_wait wait;
+    struct ty_sqlite_op op;
+    struct ty_db *db;
+    lua_State *L; /* whose line it was, as long as it waits */
+    enum ty_db_shape shape;
+    struct ty_db_handle *handle;     /* BEGIN: to be filled in; NULL once nobody wants it */
+    int handle_ref;                  /* keeps it from the collector */
+    struct ty_sqlite_tx *tx;         /* COMMIT: to be dropped if it was cancelled before it ran */
+    char *where;                     /* the line, where it had to be remembered; NULL */
+    struct ty_sqlite_value values[]; /* then their bytes, then the statement */
+};
+
+static inline struct ty_db_call *ty_db_call_of(struct ty_sqlite_op *op)
+{
+    return (struct ty_db_call *)((char *)op - offsetof(struct ty_db_call, op));
+}
+
+/* Room for one operation with `count` values of `bytes` bytes, and a statement. NULL: no memory. */
+struct ty_db_call *ty_db_call_new(lua_State *L, struct ty_db *db, int count, size_t bytes,
+                                  size_t sql_len);
+void ty_db_call_free(struct ty_db_call *call);
+
+/* Starts the operation, in the transaction if there is a `handle`, and parks. */
+int ty_db_call_start(lua_State *L, struct ty_db_call *call, const struct ty_db_handle *handle);
+void ty_db_call_cancel(struct ty_wait *wait);
+
+int ty_db_push_no_memory(lua_State *L);
+
+/* The transaction at `index`; throws, with the position of whoever called the facade, if it is
+ * over. */
+struct ty_db_handle *ty_db_check_handle(lua_State *L, int index);
+
+/* ---- functions of the module that are not in sqlite.c */
+
+int ty_db_begin(lua_State *L);
+int ty_db_commit(lua_State *L);
+int ty_db_rollback(lua_State *L);
+int ty_db_savepoint(lua_State *L);
+int ty_db_release(lua_State *L);
+int ty_db_undo(lua_State *L);
+
+/* blob(bytes) -> a value that is stored as it is */
+int ty_db_blob(lua_State *L);
+
+/* ---- values */
 
 /* Room for the values at stack indices `first`..`last`: their bytes. Throws for a value of a type
  * that no database has; -1, with `error`, for one that cannot be stored (text that is no UTF-8). */
@@ -33,13 +105,8 @@ ptrdiff_t ty_db_measure(lua_State *L, int first, int last, struct ty_error *erro
 /* Copies what was measured into `values`, and texts and blobs to `bytes`. Does not throw. */
 void ty_db_read(lua_State *L, int first, int last, struct ty_sqlite_value *values, char *bytes);
 
-enum ty_db_shape { TY_DB_ROWS, TY_DB_ONE, TY_DB_VALUE, TY_DB_EXEC };
-
 /* Pushes the result in that shape, one value. */
 int ty_db_push(lua_State *L, const struct ty_sqlite_op *op, enum ty_db_shape shape);
 
 /* Pushes nil and the error of an operation. */
 int ty_db_push_error(lua_State *L, const struct ty_sqlite_op *op);
-
-/* blob(bytes) -> a value that is stored as it is */
-int ty_db_blob(lua_State *L);

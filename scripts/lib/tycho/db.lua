@@ -218,6 +218,7 @@ end
 ---@class tycho.db.Database
 local function database(name)
   local db = {}
+  core.need(name)
 
   ---All rows; an empty table if there are none.
   ---

@@ -1,0 +1,118 @@
+#include <lauxlib.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "error.h"
+#include "fiber_private.h"
+#include "sqlite_private.h"
+#include "tycho/log.h"
+#include "tycho/memory.h"
+#include "vm.h"
+
+enum { WHERE_MAX = 256, SQL_SHOWN = 500 };
+
+void ty_db_call_free(struct ty_db_call *call)
+{
+    ty_sqlite_op_close(&call->op);
+    free(call->where);
+    free(call);
+}
+
+static void find_line(const struct ty_db_call *call, char where[WHERE_MAX])
+{
+    memcpy(where, "?", 2);
+    if (call->where)
+        snprintf(where, WHERE_MAX, "%s", call->where);
+    else if (call->wait.fiber) /* otherwise its stack may be gone */
+        ty_fiber_line(call->L, where, WHERE_MAX);
+}
+
+static void log_slow(const struct ty_db_call *call)
+{
+    char where[WHERE_MAX];
+    struct ty_buf fields = {0};
+    const char *sql = call->op.sql ? call->op.sql : "commit";
+
+    find_line(call, where);
+    ty_log_add_field(&fields, "db", call->db->name, strlen(call->db->name));
+    ty_log_add_field(&fields, "sql", sql, strnlen(sql, SQL_SHOWN));
+    ty_log_add_field(&fields, "at", where, strlen(where));
+    ty_buf_addf(&fields, ",\"seconds\":%.3f,\"waited\":%.3f", (double)call->op.run_ns / 1e9,
+                (double)call->op.wait_ns / 1e9);
+    struct ty_log_context context = {.fields = fields.data, .fields_len = fields.len};
+    ty_log(TY_LOG_WARN, "db", &context,
+           call->op.status == UV_ECANCELED ? "slow statement, cancelled" : "slow statement");
+    ty_buf_close(&fields);
+}
+
+static int push_result(lua_State *L, void *arg)
+{
+    struct ty_db_call *call = arg;
+
+    if (call->op.status != 0)
+        return ty_db_push_error(L, &call->op);
+    if (call->op.verb != TY_SQLITE_RUN) {
+        lua_pushboolean(L, 1);
+        return 1;
+    }
+    return ty_db_push(L, &call->op, call->shape);
+}
+
+static void on_done(struct ty_sqlite_op *op)
+{
+    struct ty_db_call *call = ty_db_call_of(op);
+
+    if (call->db->slow_ns && op->run_ns >= call->db->slow_ns)
+        log_slow(call);
+    if (call->tx && op->status == UV_ECANCELED)
+        ty_sqlite_tx_drop(call->tx);
+    ty_wake(&call->wait, push_result, call);
+    ty_db_call_free(call);
+}
+
+void ty_db_call_cancel(struct ty_wait *wait)
+{
+    struct ty_db_call *call = (struct ty_db_call *)wait;
+    char where[WHERE_MAX] = "?";
+
+    ty_fiber_line(call->L, where, WHERE_MAX); /* for the log: the last moment to ask */
+    call->where = ty_strdup(where);
+    ty_sqlite_cancel(&call->op);
+}
+
+struct ty_db *ty_db_check(lua_State *L, uv_loop_t *loop, int index, struct ty_error *error)
+{
+    return ty_db_find(loop, ty_vm_of(L)->config, luaL_checkstring(L, index), error);
+}
+
+struct ty_db_call *ty_db_call_new(lua_State *L, struct ty_db *db, int count, size_t bytes,
+                                  size_t sql_len)
+{
+    size_t values = (size_t)count * sizeof(struct ty_sqlite_value);
+    struct ty_db_call *call = ty_try_alloc(sizeof(*call) + values + bytes + sql_len + 1);
+
+    if (!call)
+        return NULL;
+    memset(call, 0, sizeof(*call));
+    call->db = db;
+    call->L = L;
+    call->handle_ref = LUA_NOREF;
+    call->op.done = on_done;
+    call->wait.what = "db";
+    return call;
+}
+
+int ty_db_push_no_memory(lua_State *L)
+{
+    return ty_push_error(L, TY_ERR_UNAVAILABLE, "ENOMEM", "sqlite: out of memory");
+}
+
+int ty_db_call_start(lua_State *L, struct ty_db_call *call, const struct ty_db_handle *handle)
+{
+    if (handle)
+        ty_sqlite_tx_start(handle->tx, &call->op);
+    else
+        ty_sqlite_start(call->db->sqlite, &call->op);
+    return ty_park(L, &call->wait, ty_db_call_cancel, -1);
+}

@@ -1,0 +1,126 @@
+#include <lauxlib.h>
+
+#include "error.h"
+#include "int64.h"
+#include "sqlite_private.h"
+
+/* Pushes a cell; false, and nothing, for NULL. */
+static bool push_cell(lua_State *L, const struct ty_sqlite_value *value)
+{
+    switch (value->type) {
+    case TY_SQLITE_INTEGER:
+        ty_push_int64(L, value->integer);
+        return true;
+    case TY_SQLITE_BOOLEAN:
+        lua_pushboolean(L, value->integer != 0);
+        return true;
+    case TY_SQLITE_REAL:
+        lua_pushnumber(L, value->real);
+        return true;
+    case TY_SQLITE_TEXT:
+    case TY_SQLITE_BLOB:
+        lua_pushlstring(L, value->bytes.data, value->bytes.len);
+        return true;
+    case TY_SQLITE_NULL:
+        break;
+    }
+    return false;
+}
+
+/* The names are at `names`, `names` + 1, ... */
+static void push_row(lua_State *L, const struct ty_sqlite_op *op, struct ty_sqlite_cursor *cursor,
+                     int names)
+{
+    struct ty_sqlite_value value;
+
+    lua_createtable(L, 0, (int)op->column_count);
+    for (unsigned i = 0; i < op->column_count; i++) {
+        ty_sqlite_cell(op, cursor, &value);
+        lua_pushvalue(L, names + (int)i);
+        if (push_cell(L, &value))
+            lua_rawset(L, -3);
+        else
+            lua_pop(L, 1);
+    }
+}
+
+static int push_names(lua_State *L, const struct ty_sqlite_op *op, struct ty_sqlite_cursor *cursor)
+{
+    int names = lua_gettop(L) + 1;
+
+    luaL_checkstack(L, (int)op->column_count + 8, "too many columns");
+    for (unsigned i = 0; i < op->column_count; i++) {
+        struct ty_slice name = ty_sqlite_name(op, cursor);
+        lua_pushlstring(L, name.data, name.len);
+    }
+    return names;
+}
+
+static void push_value(lua_State *L, const struct ty_sqlite_op *op, struct ty_sqlite_cursor *cursor)
+{
+    struct ty_sqlite_value value = {.type = TY_SQLITE_NULL};
+
+    for (unsigned i = 0; i < op->column_count; i++)
+        ty_sqlite_name(op, cursor);
+    ty_sqlite_cell(op, cursor, &value);
+    if (!push_cell(L, &value))
+        lua_pushnil(L);
+}
+
+static void push_outcome(lua_State *L, const struct ty_sqlite_op *op)
+{
+    lua_createtable(L, 0, 2);
+    ty_push_int64(L, op->changes);
+    lua_setfield(L, -2, "changes");
+    if (op->last_id) {
+        ty_push_int64(L, op->last_id);
+        lua_setfield(L, -2, "last_id");
+    }
+}
+
+int ty_db_push(lua_State *L, const struct ty_sqlite_op *op, enum ty_db_shape shape)
+{
+    struct ty_sqlite_cursor cursor = {0};
+    int names;
+
+    if (shape == TY_DB_EXEC) {
+        push_outcome(L, op);
+        return 1;
+    }
+    if (op->row_count == 0) {
+        if (shape == TY_DB_ROWS)
+            lua_newtable(L);
+        else
+            lua_pushnil(L);
+        return 1;
+    }
+    if (shape == TY_DB_VALUE) {
+        push_value(L, op, &cursor);
+        return 1;
+    }
+    names = push_names(L, op, &cursor);
+    if (shape == TY_DB_ONE) {
+        push_row(L, op, &cursor, names);
+        return 1;
+    }
+    lua_createtable(L, op->row_count < INT32_MAX ? (int)op->row_count : 0, 0);
+    for (uint64_t i = 1; i <= op->row_count; i++) {
+        push_row(L, op, &cursor, names);
+        lua_rawseti(L, -2, (int)i);
+    }
+    return 1;
+}
+
+int ty_db_push_error(lua_State *L, const struct ty_sqlite_op *op)
+{
+    ty_push_core_error(L, &op->error);
+    if (op->constraint[0]) {
+        lua_pushstring(L, op->constraint);
+        lua_setfield(L, -2, "constraint");
+    }
+    if (op->line) {
+        lua_pushinteger(L, (lua_Integer)op->line);
+        lua_setfield(L, -2, "line");
+    }
+    return 2;
+}

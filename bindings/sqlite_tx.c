@@ -1,0 +1,189 @@
+#include <lauxlib.h>
+#include <stdlib.h>
+
+#include "error.h"
+#include "sqlite_private.h"
+#include "tycho/memory.h"
+#include "vm.h"
+
+static const char handle_name[] = "tycho.db.Transaction";
+
+static void drop_handle(struct ty_db_handle *handle)
+{
+    if (handle->tx && handle->era == ty_db_era())
+        ty_sqlite_tx_drop(handle->tx);
+    handle->tx = NULL;
+}
+
+static int l_handle_gc(lua_State *L)
+{
+    drop_handle(lua_touserdata(L, 1));
+    return 0;
+}
+
+static struct ty_db_handle *push_handle(lua_State *L, struct ty_db *db)
+{
+    struct ty_db_handle *handle = lua_newuserdata(L, sizeof(*handle));
+
+    *handle = (struct ty_db_handle){.db = db, .era = ty_db_era()};
+    if (luaL_newmetatable(L, handle_name)) {
+        lua_pushcfunction(L, l_handle_gc);
+        lua_setfield(L, -2, "__gc");
+        lua_pushliteral(L, "tycho.db.Transaction");
+        lua_setfield(L, -2, "__metatable");
+    }
+    lua_setmetatable(L, -2);
+    return handle;
+}
+
+struct ty_db_handle *ty_db_check_handle(lua_State *L, int index)
+{
+    struct ty_db_handle *handle = luaL_checkudata(L, index, handle_name);
+
+    if (!handle->tx || handle->era != ty_db_era()) {
+        luaL_where(L, 2);
+        lua_pushliteral(L, "the transaction is over");
+        lua_concat(L, 2);
+        lua_error(L);
+    }
+    return handle;
+}
+
+static int push_begun(lua_State *L, void *arg)
+{
+    struct ty_db_call *call = arg;
+
+    if (call->op.status != 0)
+        return ty_db_push_error(L, &call->op);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, call->handle_ref);
+    return 1;
+}
+
+/* Without a fiber the Lua state may be gone: cancel_begin() has given the handle back. */
+static void on_begun(struct ty_sqlite_op *op)
+{
+    struct ty_db_call *call = ty_db_call_of(op);
+    lua_State *main = call->L;
+    int ref = call->handle_ref;
+
+    if (call->handle)
+        call->handle->tx = op->tx;
+    else if (op->tx)
+        ty_sqlite_tx_drop(op->tx);
+    if (call->handle) {
+        ty_wake(&call->wait, push_begun, call);
+        luaL_unref(main, LUA_REGISTRYINDEX, ref);
+    }
+    ty_db_call_free(call);
+}
+
+static void cancel_begin(struct ty_wait *wait)
+{
+    struct ty_db_call *call = (struct ty_db_call *)wait;
+
+    luaL_unref(call->L, LUA_REGISTRYINDEX, call->handle_ref);
+    call->handle = NULL;
+    ty_sqlite_cancel(&call->op);
+}
+
+/* begin(name, read_only) -> transaction */
+int ty_db_begin(lua_State *L)
+{
+    struct ty_error error;
+    bool read_only = lua_toboolean(L, 2);
+    uv_loop_t *loop = ty_fiber_loop(L);
+    struct ty_db *db = ty_db_check(L, loop, 1, &error);
+
+    if (!db)
+        return ty_push_core_error(L, &error);
+    struct ty_db_handle *handle = push_handle(L, db);
+    lua_pushvalue(L, -1);
+    int ref = luaL_ref(L, LUA_REGISTRYINDEX);
+
+    struct ty_db_call *call = ty_db_call_new(ty_vm_of(L)->L, db, 0, 0, 0);
+    if (!call) {
+        luaL_unref(L, LUA_REGISTRYINDEX, ref);
+        return ty_db_push_no_memory(L);
+    }
+    call->op.read_only = read_only;
+    call->op.done = on_begun;
+    handle->tx = ty_sqlite_begin(db->sqlite, &call->op);
+    if (handle->tx) {
+        luaL_unref(L, LUA_REGISTRYINDEX, ref);
+        ty_db_call_free(call);
+        return 1;
+    }
+    call->handle = handle;
+    call->handle_ref = ref;
+    return ty_park(L, &call->wait, cancel_begin, -1);
+}
+
+/* commit(transaction) -> true */
+int ty_db_commit(lua_State *L)
+{
+    struct ty_db_handle *handle = ty_db_check_handle(L, 1);
+    ty_fiber_loop(L);
+
+    struct ty_db_call *call = ty_db_call_new(L, handle->db, 0, 0, 0);
+    if (!call)
+        return ty_db_push_no_memory(L);
+    call->op.verb = TY_SQLITE_COMMIT;
+    call->tx = handle->tx;
+    handle->tx = NULL;
+    ty_sqlite_tx_start(call->tx, &call->op);
+    return ty_park(L, &call->wait, ty_db_call_cancel, -1);
+}
+
+/* rollback(transaction): does not wait, so that it works when nothing else does */
+int ty_db_rollback(lua_State *L)
+{
+    drop_handle(luaL_checkudata(L, 1, handle_name));
+    return 0;
+}
+
+static int run_level(lua_State *L, enum ty_sqlite_verb verb)
+{
+    struct ty_db_handle *handle = ty_db_check_handle(L, 1);
+    unsigned level = (unsigned)luaL_checkinteger(L, 2);
+    ty_fiber_loop(L);
+
+    struct ty_db_call *call = ty_db_call_new(L, handle->db, 0, 0, 0);
+    if (!call)
+        return ty_db_push_no_memory(L);
+    call->op.verb = verb;
+    call->op.level = level;
+    return ty_db_call_start(L, call, handle);
+}
+
+/* savepoint(transaction, level) -> true */
+int ty_db_savepoint(lua_State *L)
+{
+    return run_level(L, TY_SQLITE_SAVEPOINT);
+}
+
+/* release(transaction, level) -> true */
+int ty_db_release(lua_State *L)
+{
+    return run_level(L, TY_SQLITE_RELEASE);
+}
+
+static void on_undone(struct ty_sqlite_op *op)
+{
+    free(op);
+}
+
+/* undo(transaction, level): back to the savepoint; does not wait */
+int ty_db_undo(lua_State *L)
+{
+    struct ty_db_handle *handle = luaL_checkudata(L, 1, handle_name);
+    unsigned level = (unsigned)luaL_checkinteger(L, 2);
+
+    if (!handle->tx || handle->era != ty_db_era())
+        return 0;
+    struct ty_sqlite_op *op = ty_zalloc(sizeof(*op));
+    op->verb = TY_SQLITE_ROLLBACK_TO;
+    op->level = level;
+    op->done = on_undone;
+    ty_sqlite_tx_start(handle->tx, op);
+    return 0;
+}
