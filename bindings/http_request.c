@@ -193,10 +193,13 @@ static int field_cookies(lua_State *L, struct ty_request *req)
     return 1;
 }
 
+/* What is wrong with a request may be told to whoever sent it. */
 static int raise_error(lua_State *L, enum ty_error_kind kind, const char *detail,
                        const char *message)
 {
     ty_push_error(L, kind, detail, "%s", message);
+    lua_pushboolean(L, 1);
+    lua_setfield(L, -2, "public");
     return lua_error(L);
 }
 

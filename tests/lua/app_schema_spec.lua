@@ -78,6 +78,7 @@ describe("a route's schemas", function()
     assert.same({ "body # is required" }, faults_of(missing))
     assert.equal(415, text.status)
     assert.equal(400, broken.status)
+    assert.matches("line 1", broken.json.detail)
   end)
 
   it("take a form's text", function()
