@@ -42,6 +42,9 @@ local SHOWN_MAX = 8 -- lines of a failed test's servers
 local live = {}
 local root = os.getenv "PWD"
 
+---The checkout that the tests run in.
+server.root = root
+
 ---The program under test.
 ---@return string path
 function server.program()
