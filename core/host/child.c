@@ -16,8 +16,6 @@
 
 static const char variable[] = "TYCHO_CHILD";
 
-extern char **environ;
-
 enum { LINGER_MS = 2000 };
 
 struct child {

@@ -59,8 +59,8 @@ static void forget(struct history *history, unsigned at)
 {
     ty_generation_unref(history->list[at]);
     history->count--;
-    memmove(history->list + at, history->list + at + 1,
-            (history->count - at) * sizeof(*history->list));
+    for (; at < history->count; at++)
+        history->list[at] = history->list[at + 1];
 }
 
 void ty_history_add(struct history *history, struct generation *generation, unsigned keep)

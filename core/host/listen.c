@@ -22,16 +22,18 @@ static int find_address(struct address *address, const struct listen_order *orde
     const struct addrinfo hints = {.ai_family = AF_UNSPEC,
                                    .ai_socktype = SOCK_STREAM,
                                    .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
-    struct addrinfo *list;
+    struct addrinfo *list = NULL;
     char port[8];
     int status;
 
     snprintf(port, sizeof(port), "%u", (unsigned)order->port & 0xffff);
     status = getaddrinfo(order->host, port, &hints, &list);
-    if (status != 0)
-        return ty_error_set(error, TY_ERR_INVALID, NULL,
-                            "cannot listen on %s: %s (%s takes an address of this machine)",
-                            order->host, gai_strerror(status), order->host_key);
+    if (status != 0 || !list) {
+        ty_error_set(error, TY_ERR_INVALID, NULL,
+                     "cannot listen on %s: %s (%s takes an address of this machine)", order->host,
+                     gai_strerror(status), order->host_key);
+        return -1;
+    }
     memcpy(&address->sa, list->ai_addr, list->ai_addrlen);
     address->len = list->ai_addrlen;
     freeaddrinfo(list);

@@ -210,13 +210,12 @@ static void on_tick(uv_timer_t *timer)
 static void open_handles(struct master *master)
 {
     static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
-    uv_timer_t *const timers[] = {&master->tick, &master->force, &master->require};
 
     signal(SIGPIPE, SIG_IGN);
-    for (size_t i = 0; i < sizeof(timers) / sizeof(*timers); i++) {
-        uv_timer_init(&master->loop, timers[i]);
-        timers[i]->data = master;
-    }
+    uv_timer_init(&master->loop, &master->tick);
+    uv_timer_init(&master->loop, &master->force);
+    uv_timer_init(&master->loop, &master->require);
+    master->tick.data = master->force.data = master->require.data = master;
     for (size_t i = 0; i < sizeof(signals) / sizeof(*signals); i++) {
         uv_signal_init(&master->loop, &master->signals[i]);
         master->signals[i].data = master;

@@ -82,12 +82,9 @@ static void on_terminate(uv_signal_t *handle, int signal)
 
 static void open_handles(struct web *web)
 {
-    uv_timer_t *const timers[] = {&web->stop, &web->deadline};
-
-    for (size_t i = 0; i < sizeof(timers) / sizeof(*timers); i++) {
-        uv_timer_init(&web->loop, timers[i]);
-        timers[i]->data = web;
-    }
+    uv_timer_init(&web->loop, &web->stop);
+    uv_timer_init(&web->loop, &web->deadline);
+    web->stop.data = web->deadline.data = web;
     uv_signal_init(&web->loop, &web->terminate);
     web->terminate.data = web;
     uv_signal_start(&web->terminate, on_terminate, SIGTERM);

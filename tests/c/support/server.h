@@ -94,16 +94,16 @@ static void pause_ms(long ms)
     nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL);
 }
 
+static void pause_or_fail(uint64_t until_ms, const char *condition)
+{
+    if (ty_now_ms() > until_ms)
+        fail_msg("never true: %s", condition);
+    pause_ms(5);
+}
+
 /* Tries again and again, until the limit. */
-#define wait_for(condition)                             \
-    do {                                                \
-        uint64_t until_ = ty_now_ms() + LIMIT_MS;       \
-        while (!(condition)) {                          \
-            if (ty_now_ms() > until_)                   \
-                fail_msg("never true: %s", #condition); \
-            pause_ms(5);                                \
-        }                                               \
-    } while (0)
+#define wait_for(condition) \
+    for (uint64_t until_ = ty_now_ms() + LIMIT_MS; !(condition); pause_or_fail(until_, #condition))
 
 /* Executes this program as `serve`, with settings such as "workers=2", ended by NULL. */
 static void server_spawn(struct server *server, const char *first, ...)
