@@ -472,9 +472,11 @@ static int l_check_header(lua_State *L)
 int luaopen_tycho_core_http(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"check_header", l_check_header}, {"failed", l_failed},       {"on_error", l_on_error},
-        {"route", l_route},               {"simulate", ty_simulate},  {"unmatched", l_unmatched},
-        {"write", l_write},               {NULL, NULL},
+        {"check_header", l_check_header}, {"failed", l_failed},
+        {"on_error", l_on_error},         {"response_fault", ty_response_fault},
+        {"route", l_route},               {"simulate", ty_simulate},
+        {"unmatched", l_unmatched},       {"write", l_write},
+        {NULL, NULL},
     };
     struct ty_generation *gen = generation_of(L);
 
