@@ -243,8 +243,8 @@ end
 ---```lua
 ---return app.response(201, order, { Location = "/orders/" .. order.id })
 ---```
----@type fun(status: integer, body?: any, headers?: table<string, string|string[]>): tycho.app.Response
-app.response = response.new
+---@type fun(status: integer, body?: any, headers?: table): tycho.app.Response
+app.response = response.new -- as it is: a frame between would be blamed for faults
 
 local REDIRECTIONS = { [301] = true, [302] = true, [303] = true, [307] = true, [308] = true }
 
@@ -284,9 +284,6 @@ end
 function app.seal()
   routes.seal(root.node)
 end
-
----@package for tycho.test
-app.is_sealed = routes.is_sealed
 
 ---@package for tycho.test
 function app.answer_the_rest()
