@@ -13,5 +13,5 @@
 void ty_push_int64(lua_State *L, int64_t value);
 void ty_push_uint64(lua_State *L, uint64_t value);
 
-/* Reads a boxed integer at `index`: 1 int64_t, 2 uint64_t (its bits in *value), 0 something else. */
+/* Reads a boxed integer at `index`: 1 int64_t, 2 uint64_t (its bits in *value), 0 anything else. */
 int ty_to_int64(lua_State *L, int index, int64_t *value);

@@ -13,9 +13,9 @@ enum {
     TY_RFC3339_MAX = 32,   /* "2026-01-02T03:04:05.678901Z" and its NUL */
 };
 
-uint64_t ty_now_ns(void);   /* monotonic */
-uint64_t ty_now_ms(void);   /* monotonic */
-int64_t ty_wall_us(void);   /* since 1970-01-01 UTC */
+uint64_t ty_now_ns(void); /* monotonic */
+uint64_t ty_now_ms(void); /* monotonic */
+int64_t ty_wall_us(void); /* since 1970-01-01 UTC */
 
 /* Writes IMF-fixdate and a NUL. */
 void ty_http_date(int64_t wall_seconds, char out[TY_HTTP_DATE_LEN + 1]);

@@ -19,11 +19,11 @@
 enum ty_log_level { TY_LOG_DEBUG, TY_LOG_INFO, TY_LOG_WARN, TY_LOG_ERROR, TY_LOG_OFF };
 
 struct ty_log_options {
-    const char *path;         /* NULL or "-": standard error */
+    const char *path; /* NULL or "-": standard error */
     enum ty_log_level level;
-    bool pretty;              /* for people: colours; further lines of a message are indented */
-    size_t buffer_max;        /* bytes waiting for the writer; 0: 1 MiB */
-    const char *role;         /* "master", "web", "trial"; written in each record. Copied. */
+    bool pretty;       /* for people: colours; further lines of a message are indented */
+    size_t buffer_max; /* bytes waiting for the writer; 0: 1 MiB */
+    const char *role;  /* "master", "web", "trial"; written in each record. Copied. */
 };
 
 /* What a record is about. All strings may be NULL. Borrowed for the call. */

@@ -35,7 +35,8 @@ struct ty_slot {
 struct ty_shm; /* opaque: a mapping */
 
 /* Master: makes and maps the file for `slots` workers; slot 0 is the master's own, the workers have
- * 1 to `slots`. The descriptor is closed on exec unless the caller arranges otherwise. NULL: errno. */
+ * 1 to `slots`. The descriptor is closed on exec unless the caller arranges otherwise. NULL:
+ * errno. */
 struct ty_shm *ty_shm_create(unsigned slots);
 /* Everybody else: maps an inherited descriptor and takes it over. NULL: errno, EINVAL if it is not
  * ours; the descriptor is still the caller's then. */
@@ -43,9 +44,9 @@ struct ty_shm *ty_shm_attach(int fd);
 void ty_shm_detach(struct ty_shm *shm);
 
 int ty_shm_fd(const struct ty_shm *shm);
-unsigned ty_shm_slot_count(const struct ty_shm *shm); /* with the master's */
+unsigned ty_shm_slot_count(const struct ty_shm *shm);            /* with the master's */
 struct ty_slot *ty_shm_slot(struct ty_shm *shm, unsigned index); /* NULL: there is no such slot */
-void *ty_shm_metrics(struct ty_shm *shm); /* for ty_metrics_attach() */
+void *ty_shm_metrics(struct ty_shm *shm);                        /* for ty_metrics_attach() */
 
 /* Is the slot's worker alive and not stuck: a heartbeat within `max_age_ms`? */
 bool ty_slot_is_fresh(const struct ty_slot *slot, uint64_t max_age_ms);
