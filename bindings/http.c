@@ -37,7 +37,9 @@ static struct ty_call *call_new(struct ty_generation *gen, struct ty_request *re
     } else {
         call = ty_zalloc(sizeof(*call));
     }
-    *call = (struct ty_call){.req = req, .gen = gen, .anchor = anchor,
+    *call = (struct ty_call){.req = req,
+                             .gen = gen,
+                             .anchor = anchor,
                              .to = req->conn ? &ty_server_responder : &ty_simulated_responder};
     req->data = call;
     return call;
@@ -76,7 +78,8 @@ static int log_failure(lua_State *L)
     lua_State *co = lua_touserdata(L, 2);
     struct ty_request *req = call->req;
     struct ty_buf fields = {0};
-    struct ty_log_context context = {.request_id = req->id, .trace_id = req->trace.trace_id,
+    struct ty_log_context context = {.request_id = req->id,
+                                     .trace_id = req->trace.trace_id,
                                      .span_id = req->trace.span_id,
                                      .generation = req->site->generation};
     size_t len;
@@ -262,9 +265,12 @@ int ty_call_start(lua_State *L)
     struct ty_call *call = lua_touserdata(L, 1);
     struct ty_request *req = call->req;
     struct ty_route *route = req->match.route;
-    struct ty_fiber_options options = {.owner = "unmatched", .request = req, .detached = true,
+    struct ty_fiber_options options = {.owner = "unmatched",
+                                       .request = req,
+                                       .detached = true,
                                        .timeout_ms = call->gen->request_timeout_ms,
-                                       .done = on_handled, .arg = call};
+                                       .done = on_handled,
+                                       .arg = call};
 
     if (route) {
         options.owner = ((struct ty_route_notes *)route->data)->owner;
@@ -370,16 +376,18 @@ static int l_route(lua_State *L)
     lua_settop(L, 5);
     int ref = luaL_ref(L, LUA_REGISTRYINDEX);
     ty_method_list(methods, &names);
-    struct ty_route_notes *notes =
-        ty_zalloc(sizeof(*notes) + names.len + strlen(pattern) + 2);
+    struct ty_route_notes *notes = ty_zalloc(sizeof(*notes) + names.len + strlen(pattern) + 2);
     sprintf(notes->owner, "%.*s %s", (int)names.len, names.data, pattern);
     notes->status = status;
     ty_buf_close(&names);
 
     struct ty_route *route = ty_zalloc(sizeof(*route));
-    *route = (struct ty_route){.pattern = ty_strdup(pattern), .where = ty_strdup(where),
-                               .methods = methods, .body_max = (size_t)body_max,
-                               .timeout_ms = (uint32_t)(timeout * 1000), .ref = ref,
+    *route = (struct ty_route){.pattern = ty_strdup(pattern),
+                               .where = ty_strdup(where),
+                               .methods = methods,
+                               .body_max = (size_t)body_max,
+                               .timeout_ms = (uint32_t)(timeout * 1000),
+                               .ref = ref,
                                .data = notes};
     if (ty_router_add(gen->site.router, route, &error) == 0)
         return 0;
@@ -410,7 +418,8 @@ static int l_on_error(lua_State *L)
     return set_handler(L, TY_HANDLER_ERROR);
 }
 
-/* failed(err, traceback): a script answers the error itself; it is counted and logged all the same */
+/* failed(err, traceback): a script answers the error itself; it is counted and logged all the same
+ */
 static int l_failed(lua_State *L)
 {
     struct ty_request *req = ty_fiber_request(L);
@@ -472,10 +481,14 @@ static int l_check_header(lua_State *L)
 int luaopen_tycho_core_http(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"check_header", l_check_header}, {"failed", l_failed},
-        {"on_error", l_on_error},         {"response_fault", ty_response_fault},
-        {"route", l_route},               {"simulate", ty_simulate},
-        {"unmatched", l_unmatched},       {"write", l_write},
+        {"check_header", l_check_header},
+        {"failed", l_failed},
+        {"on_error", l_on_error},
+        {"response_fault", ty_response_fault},
+        {"route", l_route},
+        {"simulate", ty_simulate},
+        {"unmatched", l_unmatched},
+        {"write", l_write},
         {NULL, NULL},
     };
     struct ty_generation *gen = generation_of(L);
