@@ -6,41 +6,60 @@
 #include "error.h"
 #include "fiber_private.h"
 #include "sqlite_private.h"
+#include "tycho/http.h"
 #include "tycho/log.h"
 #include "tycho/memory.h"
 #include "vm.h"
 
 enum { WHERE_MAX = 256, SQL_SHOWN = 500 };
 
+/* What a log record says about who asked. */
+struct ty_db_origin {
+    char where[WHERE_MAX];
+    char request_id[TY_REQUEST_ID_MAX + 1];
+    struct ty_trace trace;
+};
+
 void ty_db_call_free(struct ty_db_call *call)
 {
     ty_sqlite_op_close(&call->op);
-    free(call->where);
+    free(call->origin);
     free(call);
 }
 
-static void find_line(const struct ty_db_call *call, char where[WHERE_MAX])
+/* Only while the fiber waits: later its stack and its request may be gone. */
+static void note_origin(struct ty_db_call *call)
 {
-    memcpy(where, "?", 2);
-    if (call->where)
-        snprintf(where, WHERE_MAX, "%s", call->where);
-    else if (call->wait.fiber) /* otherwise its stack may be gone */
-        ty_fiber_line(call->L, where, WHERE_MAX);
+    struct ty_db_origin *origin = ty_zalloc(sizeof(*origin));
+    const struct ty_request *req = call->fiber ? call->fiber->request : NULL;
+
+    memcpy(origin->where, "?", 2);
+    ty_fiber_line(call->L, origin->where, WHERE_MAX);
+    if (req) {
+        memcpy(origin->request_id, req->id, sizeof(origin->request_id));
+        origin->trace = req->trace;
+    }
+    call->origin = origin;
 }
 
 static void log_slow(const struct ty_db_call *call)
 {
-    char where[WHERE_MAX];
-    struct ty_buf fields = {0};
+    const struct ty_db_origin *origin = call->origin;
     const char *sql = call->op.sql ? call->op.sql : "commit";
+    struct ty_buf fields = {0};
 
-    find_line(call, where);
     ty_log_add_field(&fields, "db", call->db->name, strlen(call->db->name));
     ty_log_add_field(&fields, "sql", sql, strnlen(sql, SQL_SHOWN));
-    ty_log_add_field(&fields, "at", where, strlen(where));
+    ty_log_add_field(&fields, "at", origin->where, strlen(origin->where));
     ty_buf_addf(&fields, ",\"seconds\":%.3f,\"waited\":%.3f", (double)call->op.run_ns / 1e9,
                 (double)call->op.wait_ns / 1e9);
-    struct ty_log_context context = {.fields = fields.data, .fields_len = fields.len};
+    struct ty_log_context context = {
+        .request_id = origin->request_id[0] ? origin->request_id : NULL,
+        .trace_id = origin->trace.trace_id[0] ? origin->trace.trace_id : NULL,
+        .span_id = origin->trace.span_id[0] ? origin->trace.span_id : NULL,
+        .fields = fields.data,
+        .fields_len = fields.len,
+    };
     ty_log(TY_LOG_WARN, "db", &context,
            call->op.status == UV_ECANCELED ? "slow statement, cancelled" : "slow statement");
     ty_buf_close(&fields);
@@ -63,8 +82,11 @@ static void on_done(struct ty_sqlite_op *op)
 {
     struct ty_db_call *call = ty_db_call_of(op);
 
-    if (call->db->slow_ns && op->run_ns >= call->db->slow_ns)
+    if (call->db->slow_ns && op->run_ns >= call->db->slow_ns) {
+        if (!call->origin)
+            note_origin(call);
         log_slow(call);
+    }
     if (call->tx && op->status == UV_ECANCELED)
         ty_sqlite_tx_drop(call->tx);
     ty_wake(&call->wait, push_result, call);
@@ -74,10 +96,8 @@ static void on_done(struct ty_sqlite_op *op)
 void ty_db_call_cancel(struct ty_wait *wait)
 {
     struct ty_db_call *call = (struct ty_db_call *)wait;
-    char where[WHERE_MAX] = "?";
 
-    ty_fiber_line(call->L, where, WHERE_MAX); /* for the log: the last moment to ask */
-    call->where = ty_strdup(where);
+    note_origin(call);
     ty_sqlite_cancel(&call->op);
 }
 
@@ -97,6 +117,7 @@ struct ty_db_call *ty_db_call_new(lua_State *L, struct ty_db *db, int count, siz
     memset(call, 0, sizeof(*call));
     call->db = db;
     call->L = L;
+    call->fiber = ty_fiber_running(L);
     call->handle_ref = LUA_NOREF;
     call->op.done = on_done;
     call->wait.what = "db";

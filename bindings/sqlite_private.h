@@ -60,7 +60,8 @@ struct ty_db_call {
     struct ty_db_handle *handle;     /* BEGIN: to be filled in; NULL once nobody wants it */
     int handle_ref;                  /* keeps it from the collector */
     struct ty_sqlite_tx *tx;         /* COMMIT: to be dropped if it was cancelled before it ran */
-    char *where;                     /* the line, where it had to be remembered; NULL */
+    struct ty_fiber *fiber;          /* that waits; not once it was cancelled */
+    struct ty_db_origin *origin;     /* where it came from, once somebody wants to know */
     struct ty_sqlite_value values[]; /* then their bytes, then the statement */
 };
 

@@ -6,12 +6,14 @@
 --- `unauthorized` whose `detail` says why, for the log; the caller is told no more than to sign in.
 
 local crypto = require "tycho.crypto"
+local claims_of = require "tycho._private.claims"
 local json = require "tycho.json"
-local new_error = require("tycho.core.error").new
 local options = require "tycho.options"
 local time = require "tycho.time"
 
 local jwt = {}
+
+local refuse, is_array = claims_of.refuse, claims_of.is_array
 
 local ALGORITHMS = {
   HS256 = { mac = crypto.hmac_sha256, len = 32 },
@@ -134,21 +136,12 @@ end
 
 -- ---- verifying: each step returns, or raises
 
-local function refuse(detail, message)
-  error(new_error("unauthorized", "token: " .. message, "jwt." .. detail), 0)
-end
-
 local function decode(part, detail)
   local ok, bytes = pcall(crypto.from_base64url, part)
   if not ok then
     refuse(detail, "not base64url")
   end
   return bytes
-end
-
--- A table that was an array in the text: marked if it was empty.
-local function is_array(value)
-  return value[1] ~= nil or json.is_array(value)
 end
 
 local function decode_object(part, detail)
@@ -216,72 +209,6 @@ local function check_signature(key, text, signature)
   end
 end
 
--- A moment: a whole number of seconds, and exact.
-local function check_moment(claims, name)
-  local value = claims[name]
-  if value == nil then
-    return nil
-  end
-  if type(value) ~= "number" or value < 0 or value % 1 ~= 0 then
-    refuse("claims", name .. " is not a moment")
-  end
-  return value
-end
-
-local function check_times(claims, opts)
-  local now, leeway = opts.now or time.now(), opts.leeway or 30
-  local ends = check_moment(claims, "exp")
-  local starts, issued = check_moment(claims, "nbf"), check_moment(claims, "iat")
-  if not ends and not opts.no_end then
-    refuse("claims", "no end")
-  elseif ends and now >= ends + leeway then
-    refuse("expired", "expired")
-  elseif starts and now < starts - leeway then
-    refuse("not_yet", "not valid yet")
-  elseif issued and now < issued - leeway then
-    refuse("not_yet", "issued in the future")
-  end
-end
-
-local function is_for_us(audience, us)
-  if type(audience) == "string" then
-    return audience == us
-  elseif type(audience) ~= "table" or not is_array(audience) then
-    return false
-  end
-  local found = false
-  for _, name in ipairs(audience) do
-    if type(name) ~= "string" then
-      return false
-    end
-    found = found or name == us
-  end
-  return found
-end
-
-local function check_names(claims, opts)
-  if opts.issuer and claims.iss ~= opts.issuer then
-    refuse("issuer", "from another issuer")
-  elseif (opts.audience or claims.aud ~= nil) and not is_for_us(claims.aud, opts.audience) then
-    refuse("audience", "not for us")
-  end
-  for _, name in ipairs(opts.require or {}) do
-    if claims[name] == nil or claims[name] == json.null then
-      refuse("claims", "no " .. name)
-    end
-  end
-end
-
-local function check_revoked(claims, opts)
-  if not opts.revoked then
-    return
-  elseif type(claims.jti) ~= "string" then
-    refuse("claims", "no jti")
-  elseif opts.revoked(claims.jti, claims) then
-    refuse("revoked", "revoked")
-  end
-end
-
 local function check_verify_options(opts, keys)
   opts = options.check(opts, VERIFY, 4)
   if opts.leeway and not (opts.leeway >= 0 and opts.leeway <= LEEWAY_MAX) then
@@ -317,9 +244,7 @@ function jwt.verify(token, keys, opts)
   check_header(header, opts)
   check_signature(find_key(keys, header), head .. "." .. body, signature)
   local claims = decode_object(body, "claims")
-  check_times(claims, opts)
-  check_names(claims, opts)
-  check_revoked(claims, opts)
+  claims_of.check(claims, opts)
   return claims
 end
 

@@ -9,6 +9,7 @@
 
 local crypto = require "tycho.crypto"
 local database = require "tycho.db"
+local log = require("tycho.log").module "db"
 local config = require "tycho.config"
 local options = require "tycho.options"
 local vm = require "tycho.core.vm"
@@ -212,6 +213,7 @@ function migrate.run_on_start()
     if settings.migrate == "auto" then
       for _, file in ipairs(migrate.run { database = name }) do
         all[#all + 1] = file
+        log:info("applied a migration", { file = file, db = name })
       end
     end
   end
