@@ -122,7 +122,7 @@ void ty_sqlite_conn_close(struct ty_sqlite_conn *conn);
 /* Runs one of our own statements. */
 int ty_sqlite_conn_exec(struct ty_sqlite_conn *conn, struct ty_sqlite_op *op, const char *sql);
 
-int ty_sqlite_guard(void *conn, int action, const char *a, const char *b, const char *schema,
+int ty_sqlite_guard(void *arg, int action, const char *a, const char *b, const char *schema,
                     const char *trigger);
 
 void ty_sqlite_run(struct ty_work *work);

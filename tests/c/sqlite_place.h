@@ -1,6 +1,12 @@
 /* A database in a folder of its own, and its loop, for the tests of the embedded database. */
 #pragma once
 
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -155,4 +161,40 @@ static inline int done_in(struct place *place, struct ty_sqlite_tx *tx, enum ty_
     finish(place, &task);
     ty_sqlite_op_close(&task.op);
     return task.op.status;
+}
+
+/* Runs a statement that must fail in just this way. */
+static inline void assert_fails(struct place *place, const char *sql, enum ty_error_kind kind,
+                                const char *detail, const char *constraint)
+{
+    struct task task;
+
+    start(place, &task, sql);
+    finish(place, &task);
+    assert_int_equal(task.op.status, -1);
+    assert_int_equal(task.op.error.kind, kind);
+    assert_string_equal(task.op.error.detail, detail);
+    assert_string_equal(task.op.constraint, constraint);
+    ty_sqlite_op_close(&task.op);
+}
+
+static inline void make_table(struct place *place)
+{
+    assert_int_equal(ask(place, "create table t(n integer primary key)", NULL), 0);
+}
+
+static inline struct ty_sqlite_tx *begin(struct place *place)
+{
+    struct task task = {.op = {.done = on_task}};
+    struct ty_sqlite_tx *tx = ty_sqlite_begin(place->db, &task.op);
+
+    if (tx)
+        return tx;
+    finish(place, &task);
+    return task.op.tx;
+}
+
+static inline int64_t rows(struct place *place)
+{
+    return number_of(place, "select count(*) from t");
 }
