@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "sqlite_private.h"
+#include "db_private.h"
 #include "tycho/clock.h"
 #include "tycho/memory.h"
 

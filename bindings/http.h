@@ -69,6 +69,9 @@ void ty_call_log_failure(struct ty_call *call, lua_State *co);
 /* simulate(method, target, headers, body) -> status, headers, body: see http_simulate.c */
 int ty_simulate(lua_State *L);
 
+/* trace(): see http_request.c. */
+int ty_current_trace(lua_State *L);
+
 /* response_fault(status, headers): see http_make.c. */
 int ty_response_fault(lua_State *L);
 

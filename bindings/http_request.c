@@ -286,6 +286,14 @@ static int field_trace(lua_State *L, struct ty_request *req)
     return 1;
 }
 
+/* trace() -> the trace of the request that the running fiber is for, or nil */
+int ty_current_trace(lua_State *L)
+{
+    struct ty_request *req = ty_fiber_request(L);
+
+    return req ? field_trace(L, req) : 0;
+}
+
 static int field_age(lua_State *L, struct ty_request *req)
 {
     lua_pushnumber(L, (double)(ty_now_ns() - req->began_ns) / 1e9);

@@ -3,9 +3,9 @@
 #include <lauxlib.h>
 #include <string.h>
 
+#include "db_private.h"
 #include "error.h"
 #include "modules.h"
-#include "sqlite_private.h"
 #include "vm.h"
 
 /* check: allow SAME-NAME because scripts see tycho.db, whatever the database is. */

@@ -3,9 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "db_private.h"
 #include "error.h"
 #include "fiber_private.h"
-#include "sqlite_private.h"
 #include "tycho/http.h"
 #include "tycho/log.h"
 #include "tycho/memory.h"

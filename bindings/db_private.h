@@ -1,11 +1,11 @@
 /* What the bindings of the embedded database share.
  *
- *   db.c             which databases there are
- *   sqlite.c         the module: statements and scripts
- *   sqlite_tx.c      transactions
- *   sqlite_call.c    one operation and the fiber that waits for it
- *   sqlite_values.c  parameters
- *   sqlite_result.c  results
+ *   db.c          which databases there are
+ *   sqlite.c      the module: statements and scripts
+ *   db_tx.c          transactions
+ *   db_call.c        one operation and the fiber that waits for it
+ *   db_values.c      parameters
+ *   db_result.c      results
  */
 #pragma once
 

@@ -1,8 +1,8 @@
 #include <lauxlib.h>
 #include <stdlib.h>
 
+#include "db_private.h"
 #include "error.h"
-#include "sqlite_private.h"
 #include "tycho/memory.h"
 #include "vm.h"
 

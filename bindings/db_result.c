@@ -1,8 +1,8 @@
 #include <lauxlib.h>
 
+#include "db_private.h"
 #include "error.h"
 #include "int64.h"
-#include "sqlite_private.h"
 
 /* Pushes a cell; false, and nothing, for NULL. */
 static bool push_cell(lua_State *L, const struct ty_sqlite_value *value)

@@ -2,8 +2,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "db_private.h"
 #include "int64.h"
-#include "sqlite_private.h"
 
 /* Its address is the key of the metatable of blobs: { bytes }. */
 static const char blob_key = 0;
