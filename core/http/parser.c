@@ -335,6 +335,7 @@ static void complete(struct ty_http_conn *conn, const char *end)
 {
     struct ty_exchange *ex = conn->ex;
 
+    conn->deadline = TY_DEADLINE_NONE; /* the body's: it may be answered before settle() is next */
     llhttp_resume(&conn->parser);
     ex->seen += (uint64_t)(end - conn->fed);
     if (ex->is_chunked && !ex->trailer_spans.count &&
