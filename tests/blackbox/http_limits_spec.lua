@@ -148,6 +148,17 @@ describe("the limits of a request", function()
     assert.is_true(conn:is_closed())
   end)
 
+  it("forgets that a body was slow once it is there", function()
+    local workers = s:workers()
+    local conn = s:connect():send(post("Content-Length: 4\r\n", "sl"))
+    assert.equal(200, s:request("GET", "/echo").status)
+    conn:send "ow"
+
+    assert.equal(200, conn:receive().status)
+    assert.is_true(conn:is_closed()) -- as idle, without a word
+    assert.same(workers, s:workers())
+  end)
+
   it("closes a connection that is idle", function()
     local conn = s:connect()
     assert.equal(200, conn:request("GET", "/echo").status)

@@ -200,16 +200,17 @@ function Server:launch()
   self.stopped = false
 end
 
----Waits until /readyz says so.
+---Waits until all workers serve and /readyz says so.
 ---@async
 ---@param timeout? number seconds
 function Server:wait_ready(timeout)
   local limit = clock.now() + (timeout or self.opts.timeout or 15)
+  local function is_ready()
+    return http.request(self.port, "GET", "/readyz").status == 200
+      and self:status().state == "serving"
+  end
   clock.eventually(function()
-    if not proc.is_alive(self.pid) then
-      return "dead"
-    end
-    return clock.now() > limit or http.request(self.port, "GET", "/readyz").status == 200
+    return not proc.is_alive(self.pid) or clock.now() > limit or is_ready()
   end, 3600)
   if not proc.is_alive(self.pid) then
     error("the server ended at the start:\n" .. self:output(), 3)
@@ -384,6 +385,9 @@ function server.clean_up()
       else
         self:kill()
       end
+    end
+    if read_if_there(self.folder .. "/stderr"):find("Sanitizer", 1, true) then
+      died = "a sanitizer complains:\n" .. self:output()
     end
     fs.remove(self.folder, { recursive = true })
   end
