@@ -2,10 +2,10 @@
  *
  *   db.c          which databases there are
  *   sqlite.c      the module: statements and scripts
- *   db_tx.c          transactions
- *   db_call.c        one operation and the fiber that waits for it
- *   db_values.c      parameters
- *   db_result.c      results
+ *   db_tx.c       transactions
+ *   db_call.c     one operation and the fiber that waits for it
+ *   db_values.c   parameters
+ *   db_result.c   results
  */
 #pragma once
 

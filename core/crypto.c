@@ -31,8 +31,7 @@ static struct {
     EVP_MAC_CTX *hmac[DIGESTS]; /* without a key: copied for every use */
 } algorithms = {.once = PTHREAD_ONCE_INIT};
 
-/* Random bytes that this thread has not handed out yet: the last `left` of `bytes`.
- * check: allow NO-GLOBALS because every thread has its own. */
+/* Random bytes that this thread has not handed out yet: the last `left` of `bytes`. */
 static _Thread_local struct {
     size_t left;
     unsigned char bytes[POOL];
