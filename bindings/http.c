@@ -487,6 +487,7 @@ int luaopen_tycho_core_http(lua_State *L)
         {"response_fault", ty_response_fault},
         {"route", l_route},
         {"simulate", ty_simulate},
+        {"trace", ty_current_trace},
         {"unmatched", l_unmatched},
         {"write", l_write},
         {NULL, NULL},
