@@ -18,6 +18,14 @@ local place = require "tycho._private.place"
 local response = require "tycho._private.response"
 local routes = require "tycho._private.routes"
 
+---@class tycho.app
+---@field get tycho.app.Declare
+---@field post tycho.app.Declare
+---@field put tycho.app.Declare
+---@field patch tycho.app.Declare
+---@field delete tycho.app.Declare
+---@field options tycho.app.Declare
+---@field head tycho.app.Declare
 local app = {}
 
 ---@class tycho.app.Request fields are computed when they are first asked for
@@ -75,8 +83,25 @@ local app = {}
 ---@field response? tycho.schema.Schema members that it does not declare are left out
 ---@field status? integer of a plain result; 200 by default
 
+---The methods `get`, `post`, `put`, `patch`, `delete`, `options` and `head` declare a route for
+---that method.
+---
+---```lua
+---app.get("/orders/{id}", { params = s.object { id = s.integer() } }, function(req) ... end)
+---orders:post("", { body = NewOrder, status = 201 }, function(req) ... end)
+---```
+---@alias tycho.app.Declare fun(path: string, opts: table|function, handler?: function)
+---@alias tycho.app.DeclareIn fun(self, path: string, opts: table|function, fn?: function)
+
 ---@class tycho.app.Group
 ---@field package node table
+---@field get tycho.app.DeclareIn
+---@field post tycho.app.DeclareIn
+---@field put tycho.app.DeclareIn
+---@field patch tycho.app.DeclareIn
+---@field delete tycho.app.DeclareIn
+---@field options tycho.app.DeclareIn
+---@field head tycho.app.DeclareIn
 local Group = {}
 Group.__index = Group
 

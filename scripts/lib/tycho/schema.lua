@@ -340,6 +340,7 @@ local function fragment(pointer)
 end
 
 ---The error that stands for a list of faults.
+---@package
 ---@param list tycho.schema.Fault[]
 ---@return tycho.errors.Error
 function schema.error(list)
