@@ -83,7 +83,6 @@ struct ty_exchange {
     bool minor_one;      /* HTTP/1.1 */
     bool is_routed;      /* the site is pinned */
     bool is_with_site;   /* handle() was called */
-    bool has_begun;      /* ty_request_begin() */
     bool is_bodiless;    /* HEAD, 204, 304: body bytes are counted, not sent */
     bool waits_for_room; /* ty_request_write() said so; on_drain is due */
     bool too_long;

@@ -64,7 +64,7 @@ static void send_next(struct ty_http_conn *conn)
     output->sending = output->queued;
     output->queued = empty;
 
-    uv_buf_t buf = uv_buf_init(output->sending.data, (unsigned)output->sending.len);
+    uv_buf_t buf = {.base = output->sending.data, .len = output->sending.len};
 
     output->req.data = conn;
     output->mark = output->sending.len;
@@ -78,7 +78,7 @@ static void send_next(struct ty_http_conn *conn)
 
 static void keep(struct ty_http_conn *conn, const char *data, size_t len)
 {
-    if (!ty_buf_try_add(&conn->output->queued, data, len, UINT32_MAX))
+    if (!ty_buf_try_add(&conn->output->queued, data, len, SIZE_MAX))
         broken(conn);
 }
 
@@ -94,8 +94,8 @@ static void send_now(struct ty_http_conn *conn, struct ty_slice head, struct ty_
 
     if (!was_busy) {
         uv_buf_t bufs[2] = {
-            uv_buf_init((char *)(uintptr_t)head.data, (unsigned)head.len),
-            uv_buf_init((char *)(uintptr_t)body.data, (unsigned)body.len),
+            {.base = (char *)(uintptr_t)head.data, .len = head.len},
+            {.base = (char *)(uintptr_t)body.data, .len = body.len},
         };
         int n = head.len ? uv_try_write((uv_stream_t *)&conn->tcp, bufs, body.len ? 2 : 1)
                          : uv_try_write((uv_stream_t *)&conn->tcp, bufs + 1, 1);

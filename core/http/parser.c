@@ -335,8 +335,8 @@ static void complete(struct ty_http_conn *conn, const char *end)
 {
     struct ty_exchange *ex = conn->ex;
 
-    conn->deadline = TY_DEADLINE_NONE; /* the body's: it may be answered before settle() is next */
     llhttp_resume(&conn->parser);
+    conn->deadline = TY_DEADLINE_NONE; /* the body's was met */
     ex->seen += (uint64_t)(end - conn->fed);
     if (ex->is_chunked && !ex->trailer_spans.count &&
         ex->seen - ex->data_end > limits_of(conn)->chunk_line_max + SLACK)

@@ -206,7 +206,6 @@ int ty_request_begin(struct ty_request *req, int status, const struct ty_header 
         return TY_HTTP_E_STATUS;
     if (fields_len < 0)
         return (int)fields_len;
-    ex->has_begun = true;
     if (is_gone(ex))
         return 0;
 

@@ -129,7 +129,7 @@ void ty_server_wake(struct ty_http_server *server)
 
 void ty_server_make_ready(struct ty_http_server *server, struct ty_http_conn *conn)
 {
-    if (conn->is_ready)
+    if (conn->is_ready || server->is_closing)
         return;
     conn->is_ready = true;
     conn->next_ready = server->ready;
@@ -249,6 +249,18 @@ static void on_wheel_closed(uv_handle_t *handle)
         (struct ty_http_server *)((char *)wheel - offsetof(struct ty_http_server, wheel)));
 }
 
+/* Nothing goes on any more; those that only waited for their turn to be freed are freed. */
+static void drop_ready(struct ty_http_server *server)
+{
+    while (server->ready) {
+        struct ty_http_conn *conn = server->ready;
+
+        server->ready = conn->next_ready;
+        conn->is_ready = false;
+        ty_conn_release(conn);
+    }
+}
+
 void ty_http_server_close(struct ty_http_server *server, void (*done)(void *arg), void *arg)
 {
     server->on_closed = done;
@@ -258,6 +270,7 @@ void ty_http_server_close(struct ty_http_server *server, void (*done)(void *arg)
     server->is_closing = true;
     server->on_drained = NULL;
     ty_server_accept_stop(server);
+    drop_ready(server);
     for (struct ty_http_conn *conn = server->conns, *next; conn; conn = next) {
         next = conn->next; /* none is freed before its handle is closed */
         ty_conn_lose(conn);

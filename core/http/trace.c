@@ -125,7 +125,7 @@ bool ty_trace_parse(struct ty_trace *trace, struct ty_slice value)
     memcpy(trace->parent_id, s + PARENT_AT, TY_SPAN_ID_LEN);
     trace->trace_id[TY_TRACE_ID_LEN] = '\0';
     trace->parent_id[TY_SPAN_ID_LEN] = '\0';
-    trace->flags = (uint8_t)((hex(s[FLAGS_AT]) << 4 | hex(s[FLAGS_AT + 1])) & FLAGS_KNOWN);
+    trace->flags = (uint8_t)(hex(s[FLAGS_AT + 1]) & FLAGS_KNOWN);
     return true;
 }
 

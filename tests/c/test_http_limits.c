@@ -441,6 +441,34 @@ static void slow_bodies_get_408_and_fast_enough_ones_do_not(void **state)
     stop(&f);
 }
 
+static void a_body_that_came_in_pieces_leaves_no_deadline_behind(void **state)
+{
+    struct fixture f;
+    struct ty_buf in = {0};
+    double before = met("keepalive");
+
+    (void)state;
+    prepare(&f);
+    f.options.limits.body_timeout_ms = 100;
+    f.options.limits.keepalive_timeout_ms = 400;
+    start(&f);
+    int fd = dial(&f);
+
+    say(&f, fd, "POST /echo HTTP/1.1\r\n" H "Content-Length: 4\r\n\r\nab");
+    say(&f, fd, "cd");
+    struct answer answer = await_answer(&f, fd, &in, 0);
+    uint64_t since = ty_now_ms();
+
+    await_close(&f, fd, &in);
+    assert_int_equal(in.len, 0);
+    assert_in_range(ty_now_ms() - since, 390, 2000);
+    assert_true(met("keepalive") == before + 1);
+    answer_close(&answer);
+    close(fd);
+    ty_buf_close(&in);
+    stop(&f);
+}
+
 static void what_is_pipelined_behind_a_waiting_request_is_bounded(void **state)
 {
     struct fixture f;
@@ -557,6 +585,7 @@ int main(void)
         cmocka_unit_test(a_connection_that_says_nothing_is_closed),
         cmocka_unit_test(an_idle_connection_is_closed),
         cmocka_unit_test(slow_bodies_get_408_and_fast_enough_ones_do_not),
+        cmocka_unit_test(a_body_that_came_in_pieces_leaves_no_deadline_behind),
         cmocka_unit_test(what_is_pipelined_behind_a_waiting_request_is_bounded),
         cmocka_unit_test(accepting_pauses_at_the_limit_of_connections),
         cmocka_unit_test(a_request_without_memory_for_its_body_is_refused),
