@@ -392,7 +392,8 @@ static int l_route(lua_State *L)
     if (ty_router_add(gen->site.router, route, &error) == 0)
         return 0;
     ty_route_free(route, NULL);
-    return luaL_error(L, "%s", error.message);
+    lua_pushstring(L, error.message); /* it begins with the place that matters */
+    return lua_error(L);
 }
 
 static int set_handler(lua_State *L, int which)
