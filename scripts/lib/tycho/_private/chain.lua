@@ -16,7 +16,7 @@ local traceback = debug.traceback
 local chain = {}
 
 local function with_traceback(raised)
-  return { raised = raised, traceback = traceback(nil, 2) }
+  return { raised = raised, traceback = traceback("", 2):sub(2) } -- without the line break
 end
 
 -- `inner`, but errors come out as the answers that they lead to: what is outside sees those too.
