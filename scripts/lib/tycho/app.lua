@@ -234,7 +234,7 @@ local ENVELOPE = options.set { "success", "error" }
 ---}
 ---```
 ---@param envelope { success?: function, error?: function } `error` returns a status (nil: the
----error's own) and a body; `message` is in the caller's language and fit for it
+---error's own) and a body, and must not wait; `message` is in the caller's language and fit for it
 function app.envelope(envelope)
   options.check(envelope, ENVELOPE, 3)
   for name, fn in pairs(envelope) do
