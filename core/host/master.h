@@ -150,7 +150,8 @@ struct reload_result {
 struct reload_ask {
     enum reload_kind kind;
     bool force;
-    char id[16]; /* RELOAD_BACK: which; "": the one before */
+    bool is_said; /* whoever asks tells people: nothing in the log */
+    char id[16];  /* RELOAD_BACK: which; "": the one before */
     struct generation *first;
     void (*progress)(const char *text, void *arg); /* may be NULL */
     void (*done)(const struct reload_result *result, void *arg);

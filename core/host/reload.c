@@ -89,8 +89,8 @@ static void finish(struct reload *reload, enum reload_outcome outcome, const cha
     ty_counter_add(reload->outcomes[outcome], 1);
     if (outcome == RELOAD_COMMITTED)
         ty_histogram_observe(reload->duration, (double)result.ms / 1000);
-    if (outcome == RELOAD_COMMITTED || ask.kind != RELOAD_FIRST) /* a failed start is said aloud */
-        log_outcome(reload, &result);
+    if (!ask.is_said && (outcome == RELOAD_COMMITTED || ask.kind != RELOAD_FIRST))
+        log_outcome(reload, &result); /* a start that fails is said aloud */
     if (ask.kind != RELOAD_FIRST)
         ty_notify_send(&master->notify, "READY=1");
     if (ask.done)

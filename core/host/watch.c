@@ -179,7 +179,8 @@ static void on_reloaded(const struct reload_result *result, void *arg)
 static void on_quiet(uv_timer_t *timer)
 {
     struct watch *watch = timer->data;
-    const struct reload_ask ask = {.kind = RELOAD_FILES, .done = on_reloaded, .arg = watch};
+    const struct reload_ask ask = {
+        .kind = RELOAD_FILES, .is_said = true, .done = on_reloaded, .arg = watch};
 
     uv_timer_stop(timer);
     look(watch); /* there may be new folders */
