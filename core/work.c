@@ -27,7 +27,7 @@ struct ty_lane {
     unsigned queued;
     struct queue waiting;
     struct queue cancelled; /* `done` still to run, by the timer */
-    uv_timer_t later;
+    uv_timer_t *later;      /* only while there are any: an idle lane keeps no loop open */
     struct ty_series *running_gauge;
     struct ty_series *queued_gauge;
     struct ty_series *refused_counter;
@@ -94,8 +94,6 @@ struct ty_lane *ty_lane_new(uv_loop_t *loop, const char *name, unsigned parallel
     lane->loop = loop;
     lane->parallel = parallel;
     lane->queue_max = queue_max;
-    uv_timer_init(loop, &lane->later);
-    lane->later.data = lane;
     ty_metrics_add_label(&labels, "lane", name, strlen(name));
     lane->running_gauge = ty_metrics_series(&running_metric, ty_buf_cstr(&labels));
     lane->queued_gauge = ty_metrics_series(&queued_metric, ty_buf_cstr(&labels));
@@ -104,17 +102,12 @@ struct ty_lane *ty_lane_new(uv_loop_t *loop, const char *name, unsigned parallel
     return lane;
 }
 
-static void on_closed(uv_handle_t *later)
-{
-    free(later->data);
-}
-
 void ty_lane_free(struct ty_lane *lane)
 {
     if (!lane)
         return;
     assert(lane->running == 0 && lane->queued == 0 && !lane->cancelled.head);
-    uv_close((uv_handle_t *)&lane->later, on_closed);
+    free(lane);
 }
 
 static void on_thread(uv_work_t *req)
@@ -168,6 +161,11 @@ int ty_lane_submit(struct ty_lane *lane, struct ty_work *work, ty_work_fn *run,
     return 0;
 }
 
+static void on_closed(uv_handle_t *later)
+{
+    free(later);
+}
+
 static void on_later(uv_timer_t *later)
 {
     struct ty_lane *lane = later->data;
@@ -175,10 +173,22 @@ static void on_later(uv_timer_t *later)
 
     /* One that is cancelled from inside a `done` waits for the next time. */
     lane->cancelled = (struct queue){0};
+    lane->later = NULL;
+    uv_close((uv_handle_t *)later, on_closed);
     for (struct ty_work *work; (work = pop(&cancelled));) {
         work->state = IDLE;
         work->done(work, UV_ECANCELED);
     }
+}
+
+static void deliver_later(struct ty_lane *lane)
+{
+    if (lane->later)
+        return;
+    lane->later = ty_zalloc(sizeof(*lane->later));
+    uv_timer_init(lane->loop, lane->later);
+    lane->later->data = lane;
+    uv_timer_start(lane->later, on_later, 0, 0);
 }
 
 void ty_work_cancel(struct ty_work *work)
@@ -192,7 +202,7 @@ void ty_work_cancel(struct ty_work *work)
         lane->queued--;
         work->state = CANCELLED;
         push(&lane->cancelled, work);
-        uv_timer_start(&lane->later, on_later, 0, 0);
+        deliver_later(lane);
         show(lane);
     }
 }

@@ -2,7 +2,8 @@
  *
  * Work runs on libuv's thread pool, through lanes: a lane is one kind of work (sqlite readers,
  * password hashing, file I/O) with a bound on how much of it runs at once and how much may
- * wait, so that no kind starves another. A lane belongs to one loop.
+ * wait, so that no kind starves another. A lane belongs to one loop; while it is idle it holds no
+ * handle of it, so that one that lives as long as the process need not be freed.
  */
 #pragma once
 

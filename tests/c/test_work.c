@@ -224,6 +224,27 @@ static void a_stuck_lane_does_not_stop_another(void **state)
     finish(&loop, slow);
 }
 
+static void an_idle_lane_keeps_no_loop_open(void **state)
+{
+    struct job jobs[2];
+    struct gate gate;
+    uv_loop_t loop;
+
+    (void)state;
+    uv_loop_init(&loop);
+    gate_init(&gate, true);
+    struct ty_lane *lane = ty_lane_new(&loop, "idle", 1, MANY);
+    submit(lane, &jobs[0], &gate);
+    submit(lane, &jobs[1], &gate);
+    ty_work_cancel(&jobs[1].work);
+    uv_run(&loop, UV_RUN_DEFAULT);
+
+    assert_int_equal(uv_loop_close(&loop), 0);
+    assert_int_equal(jobs[1].status, UV_ECANCELED);
+    gate_close(&gate);
+    ty_lane_free(lane);
+}
+
 static int set_up_pool(void **state)
 {
     (void)state;
@@ -239,6 +260,7 @@ int main(void)
         cmocka_unit_test(a_full_queue_refuses_at_once),
         cmocka_unit_test(waiting_work_can_be_cancelled_and_running_work_goes_on),
         cmocka_unit_test(a_stuck_lane_does_not_stop_another),
+        cmocka_unit_test(an_idle_lane_keeps_no_loop_open),
     };
 
     return cmocka_run_group_tests(tests, set_up_pool, NULL);
