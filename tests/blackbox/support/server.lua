@@ -9,6 +9,7 @@ local metrics = require "tests.blackbox.support.metrics"
 local proc = require "tests.blackbox.support.proc"
 local process = require "tycho.process"
 local stream = require "tycho.stream"
+local to_yaml = require "tests.blackbox.support.yaml"
 
 local server = {}
 
@@ -80,26 +81,6 @@ function server.free_port()
       return next_port
     end
   end
-end
-
--- YAML of nested maps, lists and scalars.
-local function to_yaml(value, indent)
-  if type(value) ~= "table" then
-    return type(value) == "string" and json.encode(value) or tostring(value)
-  elseif value[1] ~= nil then
-    local items = {}
-    for i, item in ipairs(value) do
-      items[i] = to_yaml(item)
-    end
-    return "[" .. table.concat(items, ", ") .. "]"
-  end
-  local lines = {}
-  for key, item in pairs(value) do
-    local text = to_yaml(item, indent .. "  ")
-    local nested = type(item) == "table" and item[1] == nil
-    lines[#lines + 1] = ("%s%s:%s%s"):format(indent, key, nested and "\n" or " ", text)
-  end
-  return table.concat(lines, "\n")
 end
 
 local function merged(base, over)
@@ -372,6 +353,21 @@ function Server:kill()
   self.process:wait(10)
 end
 
+-- A program with sanitizers has a last word about leaks, if it may end by itself.
+local function finish(self)
+  if not server.is_instrumented() then
+    return self:kill()
+  end
+  self.stopped = true
+  self:signal "TERM"
+  if not pcall(self.process.wait, self.process, 3) then
+    self:signal "TERM" -- now at once
+  end
+  if not pcall(self.process.wait, self.process, 20) then
+    self:kill()
+  end
+end
+
 ---Stops what still runs and removes all folders: `after_each(server.clean_up)`. A server that ended
 ---by itself is an error.
 ---@async
@@ -383,7 +379,7 @@ function server.clean_up()
       if not proc.is_alive(self.pid) then
         died = "the server ended by itself:\n" .. self:output()
       else
-        self:kill()
+        finish(self)
       end
     end
     if read_if_there(self.folder .. "/stderr"):find("Sanitizer", 1, true) then
