@@ -184,7 +184,10 @@ static int start_checks(lua_State *L)
 {
     struct ty_generation *gen = lua_touserdata(L, 1);
     struct ty_fiber_options options = {
-        .owner = "checks", .detached = true, .done = on_checked, .arg = gen,
+        .owner = "checks",
+        .detached = true,
+        .done = on_checked,
+        .arg = gen,
         .timeout_ms = ty_config_ms(gen->vm->config, "reload.check_timeout"),
     };
 

@@ -64,8 +64,8 @@ struct start {
 static int start_script(lua_State *L)
 {
     struct start *s = lua_touserdata(L, 1);
-    struct ty_fiber_options options = {.owner = s->name, .detached = true,
-                                       .done = on_script_done, .arg = s->run};
+    struct ty_fiber_options options = {
+        .owner = s->name, .detached = true, .done = on_script_done, .arg = s->run};
 
     lua_createtable(L, s->argc, 1);
     lua_pushstring(L, s->name);

@@ -218,7 +218,8 @@ static void prepare(struct ty_fiber *fiber, const struct ty_fiber_options *optio
         link_child(parent, fiber);
         if (!fiber->request)
             fiber->request = parent->request;
-        if (parent->deadline_ms && (!fiber->deadline_ms || parent->deadline_ms < fiber->deadline_ms))
+        if (parent->deadline_ms &&
+            (!fiber->deadline_ms || parent->deadline_ms < fiber->deadline_ms))
             fiber->deadline_ms = parent->deadline_ms;
     }
 
@@ -492,7 +493,8 @@ void ty_fibers_describe(struct ty_fibers *set, struct ty_buf *out)
         ty_fiber_line(fiber->co, line, sizeof(line));
         ty_buf_addf(out, "%s{\"owner\":\"", comma);
         ty_buf_add_json(out, fiber->owner, strlen(fiber->owner));
-        ty_buf_addf(out, "\",\"age\":%.3f,\"waits_for\":\"", (double)(now - fiber->started_ms) / 1e3);
+        ty_buf_addf(out, "\",\"age\":%.3f,\"waits_for\":\"",
+                    (double)(now - fiber->started_ms) / 1e3);
         if (fiber->wait)
             ty_buf_adds(out, fiber->wait->what ? fiber->wait->what : "something");
         ty_buf_addf(out, "\",\"waiting\":%.3f,\"line\":\"",

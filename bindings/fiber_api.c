@@ -267,10 +267,12 @@ void ty_fiber_line(lua_State *co, char *out, size_t size)
 int luaopen_tycho_core_fiber(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"await", l_await},         {"cancel", l_cancel},   {"cancelled", l_cancelled},
-        {"context", l_context},     {"count", l_count},     {"forgive", l_forgive},
-        {"narrow", l_narrow},       {"remaining", l_remaining}, {"restore", l_restore},
-        {"running", l_running},     {"shield", l_shield},   {"sleep", l_sleep},
+        {"await", l_await},         {"cancel", l_cancel},
+        {"cancelled", l_cancelled}, {"context", l_context},
+        {"count", l_count},         {"forgive", l_forgive},
+        {"narrow", l_narrow},       {"remaining", l_remaining},
+        {"restore", l_restore},     {"running", l_running},
+        {"shield", l_shield},       {"sleep", l_sleep},
         {"spawn", l_spawn},         {NULL, NULL},
     };
 

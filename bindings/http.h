@@ -78,3 +78,7 @@ int ty_response_fault(lua_State *L);
 /* Pushes what ty_answer() has as upvalues 1 to 4: the metatable of responses, "status", "body",
  * "headers". */
 void ty_push_response_names(lua_State *L, struct ty_generation *gen);
+
+/* failed(err, traceback): a script answers the error itself; it is counted and logged all the
+ * same. */
+int ty_call_failed(lua_State *L);

@@ -19,10 +19,12 @@ static bool push_field_fault(lua_State *L, int name, int value)
         return false;
     if (lua_type(L, value) != LUA_TSTRING)
         return lua_pushfstring(L, "header '%s': a string is wanted, not a %s", field.data,
-                               luaL_typename(L, value)), true;
+                               luaL_typename(L, value)),
+               true;
     text.data = lua_tolstring(L, value, &text.len);
     if (!ty_http_is_value(text))
-        return lua_pushfstring(L, "header '%s': a control character in the value", field.data), true;
+        return lua_pushfstring(L, "header '%s': a control character in the value", field.data),
+               true;
     return false;
 }
 

@@ -154,7 +154,7 @@ static void add_cookies(lua_State *L, struct ty_slice text, int *left)
 {
     const char *p = text.data, *end = text.data + text.len;
 
-    while (p < end && *left > 0) {
+    while (p<end && * left> 0) {
         const char *stop = memchr(p, ';', (size_t)(end - p));
         const char *next = stop ? stop + 1 : end;
         stop = stop ? stop : end;
@@ -256,7 +256,8 @@ static int field_body(lua_State *L, struct ty_request *req)
     if (!req->has_body)
         return 0;
     if (type.data && media_is(type, "application/json", "+json")) {
-        if (ty_json_decode(L, req->body.data ? req->body.data : "", req->body.len, NULL, &error) == 0)
+        if (ty_json_decode(L, req->body.data ? req->body.data : "", req->body.len, NULL, &error) ==
+            0)
             return 1;
         return raise_error(L, error.kind, error.detail, error.message);
     }
@@ -304,16 +305,26 @@ static const struct {
     const char *name;
     field_fn *push;
 } fields[] = {
-    {"params", field_params},     {"query", field_query},
-    {"body", field_body},         {"headers", field_headers},
-    {"method", field_method},     {"path", field_path},
-    {"id", field_id},             {"ip", field_ip},
-    {"host", field_host},         {"scheme", field_scheme},
-    {"target", field_target},     {"query_string", field_query_string},
-    {"query_all", field_query_all}, {"cookies", field_cookies},
-    {"raw_body", field_raw_body}, {"trailers", field_trailers},
-    {"route", field_route},       {"generation", field_generation},
-    {"trace", field_trace},       {"age", field_age},
+    {"params", field_params},
+    {"query", field_query},
+    {"body", field_body},
+    {"headers", field_headers},
+    {"method", field_method},
+    {"path", field_path},
+    {"id", field_id},
+    {"ip", field_ip},
+    {"host", field_host},
+    {"scheme", field_scheme},
+    {"target", field_target},
+    {"query_string", field_query_string},
+    {"query_all", field_query_all},
+    {"cookies", field_cookies},
+    {"raw_body", field_raw_body},
+    {"trailers", field_trailers},
+    {"route", field_route},
+    {"generation", field_generation},
+    {"trace", field_trace},
+    {"age", field_age},
 };
 
 /* __index(request, name): computes a field on first use and keeps it. Upvalue 1 maps names to

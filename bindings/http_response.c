@@ -26,8 +26,10 @@ void ty_answer_builtin_error(struct ty_call *call)
     struct ty_buf body = {0};
 
     req->error_kind = "internal";
-    ty_buf_addf(&body, "{\"type\":\"about:blank\",\"title\":\"Internal Server Error\",\"status\":500,"
-                       "\"request_id\":\"%s\"}", req->id);
+    ty_buf_addf(&body,
+                "{\"type\":\"about:blank\",\"title\":\"Internal Server Error\",\"status\":500,"
+                "\"request_id\":\"%s\"}",
+                req->id);
     call->to->respond(req, 500, &type, 1, (struct ty_slice){body.data, body.len});
     ty_buf_close(&body);
 }
@@ -140,8 +142,11 @@ static void send_pieces(lua_State *L, struct ty_call *call, struct reply *reply,
     lua_pushvalue(L, iterator);
 
     struct ty_fiber_options options = {
-        .owner = notes ? notes->owner : "request", .request = req, .detached = true,
-        .done = on_pumped, .arg = call,
+        .owner = notes ? notes->owner : "request",
+        .request = req,
+        .detached = true,
+        .done = on_pumped,
+        .arg = call,
     };
     struct ty_fiber *fiber = ty_fiber_start(L, 1, &options);
     if (fiber)

@@ -14,8 +14,8 @@ struct simulation {
     struct ty_wait wait;
     struct ty_request req;
     struct ty_header headers[HEADERS_MAX];
-    struct ty_buf text;    /* everything the request's slices point into */
-    struct ty_buf answer;  /* header lines: name NUL value NUL ... */
+    struct ty_buf text;   /* everything the request's slices point into */
+    struct ty_buf answer; /* header lines: name NUL value NUL ... */
     struct ty_buf body;
     int status;
     bool done;   /* answered */

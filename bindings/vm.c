@@ -116,8 +116,7 @@ struct ty_vm *ty_vm_new(const struct ty_engine_env *env, struct ty_config *confi
     vm->fibers = ty_fibers_new(vm->L, env->loop, (size_t)ty_config_int(config, "lua.fibers_max"));
     lua_gc(vm->L, LUA_GCSETPAUSE, GC_PAUSE);
     if (lua_cpcall(vm->L, start_loader, NULL)) {
-        fprintf(stderr, "tycho: the standard library does not load: %s\n",
-                lua_tostring(vm->L, -1));
+        fprintf(stderr, "tycho: the standard library does not load: %s\n", lua_tostring(vm->L, -1));
         abort();
     }
     return vm;

@@ -26,7 +26,7 @@ static void open_log(const struct ty_config *config, const char *role, bool quie
         options.level = TY_LOG_WARN;
     ty_log_open(&options);
     if (!quiet)
-        settings_log_levels(config);
+        ty_settings_log_levels(config);
 }
 
 struct local *local_open(struct cli *cli, const char *role, bool quiet)

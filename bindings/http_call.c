@@ -1,0 +1,330 @@
+/* A request's way through Lua: from the server to a fiber and back, and what happens to errors. */
+#include <lauxlib.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "error.h"
+#include "http.h"
+#include "tycho/log.h"
+#include "tycho/memory.h"
+
+enum { POOL_MAX = 256 };
+
+const struct ty_responder ty_server_responder = {
+    .respond = ty_request_respond,
+    .begin = ty_request_begin,
+    .write = ty_request_write,
+    .end = ty_request_end,
+};
+
+/* ---- calls */
+
+static struct ty_call *call_new(struct ty_generation *gen, struct ty_request *req)
+{
+    struct ty_call *call = gen->pool;
+    int anchor = LUA_NOREF;
+
+    if (call) {
+        gen->pool = call->next;
+        gen->pooled--;
+        anchor = call->anchor;
+    } else {
+        call = ty_zalloc(sizeof(*call));
+    }
+    *call = (struct ty_call){.req = req,
+                             .gen = gen,
+                             .anchor = anchor,
+                             .to = req->conn ? &ty_server_responder : &ty_simulated_responder};
+    req->data = call;
+    return call;
+}
+
+void ty_call_free(struct ty_call *call)
+{
+    struct ty_generation *gen = call->gen;
+
+    ty_expire_request(gen->vm->L, call);
+    if (gen->pooled >= POOL_MAX) {
+        luaL_unref(gen->vm->L, LUA_REGISTRYINDEX, call->anchor);
+        free(call);
+        return;
+    }
+    call->next = gen->pool;
+    gen->pool = call;
+    gen->pooled++;
+}
+
+void ty_generation_forget_calls(struct ty_generation *gen)
+{
+    while (gen->pool) {
+        struct ty_call *call = gen->pool;
+        gen->pool = call->next;
+        free(call);
+    }
+}
+
+/* ---- what goes wrong */
+
+/* log_failure(call, coroutine or traceback, error) */
+static int log_failure(lua_State *L)
+{
+    struct ty_call *call = lua_touserdata(L, 1);
+    lua_State *co = lua_touserdata(L, 2);
+    struct ty_request *req = call->req;
+    struct ty_buf fields = {0};
+    struct ty_log_context context = {.request_id = req->id,
+                                     .trace_id = req->trace.trace_id,
+                                     .span_id = req->trace.span_id,
+                                     .generation = req->site->generation};
+    size_t len;
+
+    lua_getglobal(L, "tostring");
+    lua_pushvalue(L, 3);
+    if (lua_pcall(L, 1, 1, 0) || lua_type(L, -1) != LUA_TSTRING) {
+        lua_pop(L, 1);
+        lua_pushliteral(L, "(an error that cannot be shown)");
+    }
+    const char *message = lua_tolstring(L, -1, &len);
+    if (co)
+        luaL_traceback(L, co, NULL, 0);
+    else
+        lua_pushvalue(L, 2);
+    if (lua_isstring(L, -1))
+        ty_log_add_field(&fields, "traceback", lua_tostring(L, -1), lua_objlen(L, -1));
+    if (req->match.route)
+        ty_log_add_field(&fields, "route", req->match.route->pattern,
+                         strlen(req->match.route->pattern));
+    context.fields = fields.data;
+    context.fields_len = fields.len;
+    ty_log_text(TY_LOG_ERROR, "app", &context, message, len);
+    ty_buf_close(&fields);
+    return 0;
+}
+
+/* Logs the error on top of L, which stays; `co`, unless NULL, is where it was raised. */
+static void report(struct ty_call *call, lua_State *co)
+{
+    lua_State *L = call->gen->vm->L;
+
+    lua_pushcfunction(L, log_failure);
+    lua_pushlightuserdata(L, call);
+    lua_pushlightuserdata(L, co);
+    lua_pushvalue(L, -4);
+    if (lua_pcall(L, 3, 0, 0))
+        lua_pop(L, 1);
+}
+
+void ty_call_log_failure(struct ty_call *call, lua_State *co)
+{
+    lua_State *L = call->gen->vm->L;
+
+    if (call->req->aborted)
+        return;
+    lua_xmove(co, L, 1);
+    report(call, co);
+    lua_pop(L, 1);
+}
+
+/* Is the error on top of L one that the application meant? Bugs and 5xx are logged. */
+static bool is_expected(lua_State *L)
+{
+    if (!ty_is_error(L, -1))
+        return false;
+    lua_getfield(L, -1, "kind");
+    const char *kind = lua_tostring(L, -1);
+    bool internal = !kind || strcmp(kind, "internal") == 0 || strcmp(kind, "unknown_outcome") == 0;
+    lua_pop(L, 1);
+    return !internal;
+}
+
+static void set_error_kind(lua_State *L, struct ty_request *req)
+{
+    static const char *const kinds[] = {
+#define X(name, kind, http) kind,
+        TY_ERRORS(X)
+#undef X
+    };
+
+    req->error_kind = "internal";
+    if (!ty_is_error(L, -1))
+        return;
+    lua_getfield(L, -1, "kind");
+    const char *kind = lua_tostring(L, -1);
+    for (size_t i = 0; kind && i < sizeof(kinds) / sizeof(*kinds); i++)
+        if (strcmp(kind, kinds[i]) == 0)
+            req->error_kind = kinds[i];
+    lua_pop(L, 1);
+}
+
+static bool answer(struct ty_call *call);
+
+/* Answers with what the application makes of the error on top of L (popped), or the built-in
+ * 500. Returns as answer(). */
+static bool answer_error(struct ty_call *call, lua_State *co)
+{
+    struct ty_generation *gen = call->gen;
+    lua_State *L = gen->vm->L;
+
+    set_error_kind(L, call->req);
+    if (call->req->aborted) {
+        lua_pop(L, 1);
+        ty_answer_builtin_error(call); /* nobody hears it */
+        return true;
+    }
+    if (!is_expected(L))
+        report(call, co);
+    if (gen->handlers[TY_HANDLER_ERROR] != LUA_NOREF && !call->failing) {
+        call->failing = true;
+        lua_rawgeti(L, LUA_REGISTRYINDEX, gen->handlers[TY_HANDLER_ERROR]);
+        lua_insert(L, -2);
+        lua_rawgeti(L, LUA_REGISTRYINDEX, call->anchor);
+        if (gen->vm->env->development && co)
+            luaL_traceback(L, co, NULL, 0);
+        else
+            lua_pushnil(L);
+        if (lua_pcall(L, 3, 1, 0) == 0)
+            return answer(call);
+        report(call, NULL);
+    }
+    lua_pop(L, 1);
+    if (call->streaming)
+        call->to->end(call->req, true); /* too late for another answer */
+    else
+        ty_answer_builtin_error(call);
+    return true;
+}
+
+/* Sends the result on top of L (popped). False if the answer goes on in a fiber of its own, which
+ * frees the call. */
+static bool answer(struct ty_call *call)
+{
+    struct ty_generation *gen = call->gen;
+    lua_State *L = gen->vm->L;
+
+    lua_rawgeti(L, LUA_REGISTRYINDEX, gen->answer_ref);
+    lua_insert(L, -2);
+    lua_pushlightuserdata(L, call);
+    lua_insert(L, -2);
+    if (lua_pcall(L, 2, 1, 0) == 0) {
+        bool streaming = lua_toboolean(L, -1);
+        lua_pop(L, 1);
+        return !streaming;
+    }
+    return answer_error(call, NULL);
+}
+
+/* ---- from request to fiber and back */
+
+static void on_handled(struct ty_fiber *fiber, lua_State *co, int status, int count, void *arg)
+{
+    struct ty_call *call = arg;
+    lua_State *L = call->gen->vm->L;
+    bool finished;
+
+    (void)fiber;
+    call->fiber = NULL;
+    if (status == 0 && count == 1 && ty_answer_text(call, co)) {
+        ty_call_free(call);
+        return;
+    }
+    if (count == 0) {
+        lua_pushnil(L);
+    } else {
+        if (count > 1)
+            lua_pop(co, count - 1);
+        lua_xmove(co, L, 1);
+    }
+    finished = status ? answer_error(call, co) : answer(call);
+    if (finished)
+        ty_call_free(call);
+}
+
+static void on_abort(struct ty_request *req)
+{
+    struct ty_call *call = req->data;
+
+    if (call->fiber)
+        ty_fiber_cancel(call->fiber, "the client is gone");
+}
+
+static void on_drain(struct ty_request *req)
+{
+    struct ty_call *call = req->data;
+    ty_wake(&call->drain, ty_push_nothing, NULL);
+}
+
+/* start(call): runs the handler in a fiber. Protected, because building the request allocates. */
+int ty_call_start(lua_State *L)
+{
+    struct ty_call *call = lua_touserdata(L, 1);
+    struct ty_request *req = call->req;
+    struct ty_route *route = req->match.route;
+    struct ty_fiber_options options = {.owner = "unmatched",
+                                       .request = req,
+                                       .detached = true,
+                                       .timeout_ms = call->gen->request_timeout_ms,
+                                       .done = on_handled,
+                                       .arg = call};
+
+    if (route) {
+        options.owner = ((struct ty_route_notes *)route->data)->owner;
+        if (route->timeout_ms)
+            options.timeout_ms = route->timeout_ms;
+    }
+    int handler = route ? route->ref : call->gen->handlers[TY_HANDLER_UNMATCHED];
+    if (ty_engine_fault())
+        handler = call->gen->fault_ref; /* development: the files on disk do not run */
+    lua_rawgeti(L, LUA_REGISTRYINDEX, handler);
+    ty_push_request(L, call);
+    if (!route && req->match.allow) {
+        struct ty_buf allow = {0};
+        ty_method_list(req->match.allow, &allow);
+        lua_pushlstring(L, allow.data, allow.len);
+        ty_buf_close(&allow);
+    }
+    struct ty_fiber *fiber = ty_fiber_start(L, lua_gettop(L) - 2, &options);
+    if (fiber)
+        call->fiber = fiber;
+    return 0;
+}
+
+void ty_generation_handle(struct ty_request *req)
+{
+    struct ty_generation *gen = req->site->data;
+    struct ty_call *call = call_new(gen, req);
+    lua_State *L = gen->vm->L;
+
+    req->on_abort = on_abort;
+    req->on_drain = on_drain;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, gen->start_ref);
+    lua_pushlightuserdata(L, call);
+    if (lua_pcall(L, 1, 0, 0) == 0)
+        return;
+
+    /* Out of memory before the handler could start. */
+    report(call, NULL);
+    lua_pop(L, 1);
+    ty_answer_builtin_error(call);
+    ty_call_free(call);
+}
+
+/* failed(err, traceback): a script answers the error itself; it is counted and logged all the same
+ */
+int ty_call_failed(lua_State *L)
+{
+    struct ty_request *req = ty_fiber_request(L);
+
+    lua_settop(L, 2);
+    if (!req)
+        return 0;
+    lua_insert(L, 1);
+    set_error_kind(L, req);
+    if (req->aborted || is_expected(L))
+        return 0;
+    lua_pushcfunction(L, log_failure);
+    lua_pushlightuserdata(L, req->data);
+    lua_pushvalue(L, 1);
+    lua_pushvalue(L, 2);
+    lua_call(L, 3, 0);
+    return 0;
+}
