@@ -40,7 +40,9 @@ struct ty_site {
     /* Gets each request that was routed, or was not: then match.route is NULL and it should answer
      * 404, 405 (match.allow) or, for OPTIONS, 204. Must finish it, now or later, exactly once. */
     void (*handle)(struct ty_request *req);
-    void (*on_unused)(struct ty_site *site); /* the last reference is gone; may free the site */
+    /* The last reference is gone. Runs inside ty_request_respond() when that finished the last
+     * request, so what the caller of that still needs must be freed later, from the loop. */
+    void (*on_unused)(struct ty_site *site);
     void *data;                              /* the engine's */
     char generation[TY_GENERATION_ID_LEN + 1];
     unsigned refs;     /* starts at 1: the creator's */

@@ -1,15 +1,16 @@
 /* Which route a path belongs to: a radix tree, built once per generation, then read-only.
  *
- * Patterns are static text, `{name}` for one whole, non-empty segment, and `{name...}` at the end for
- * the rest (at least one byte). A more specific pattern that lacks the method does not hide a
- * less specific one that has it. Static text wins over a parameter, a parameter over a catch-all, decided byte
- * by byte with backtracking bounded by the number of segments. Two routes that could answer the
- * same method and path with the same precedence are a conflict, refused when added. Matching
- * allocates nothing and costs time linear in the path for any set of routes.
+ * Patterns are static text, `{name}` for one whole, non-empty segment, and `{name...}` at the end
+ * for the rest (at least one byte). A more specific pattern that lacks the method does not hide a
+ * less specific one that has it. Static text wins over a parameter, a parameter over a catch-all,
+ * decided byte by byte with backtracking bounded by the number of segments. Two routes that could
+ * answer the same method and path with the same precedence are a conflict, refused when added.
+ * Matching allocates nothing and visits no node of the tree twice: for a set of routes, its time is
+ * linear in the path.
  *
  * Paths are matched after percent-decoding, except that an encoded slash never separates
- * segments: ty_path_decode() turns it into NUL (which cannot occur otherwise), and parameter values give it
- * back as '/'.
+ * segments: ty_path_decode() turns it into NUL (which cannot occur otherwise), and parameter values
+ * give it back as '/'.
  */
 #pragma once
 
@@ -43,7 +44,8 @@ struct ty_route {
     uint32_t timeout_ms; /* of the handler; 0: the server's default */
     int ref;             /* the engine's */
     void *data;          /* the engine's */
-    struct ty_series *series[TY_METHOD_COUNT][TY_ROUTE_STATUS_CLASSES]; /* the server's, by first digit */
+    /* the server's, by first digit */
+    struct ty_series *series[TY_METHOD_COUNT][TY_ROUTE_STATUS_CLASSES];
 };
 
 struct ty_param {
