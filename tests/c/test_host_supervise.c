@@ -214,6 +214,24 @@ static void what_the_kernel_accepted_before_sigterm_is_answered(void **state)
     assert_int_equal(server_wait(server), 0);
 }
 
+static void the_queue_of_a_stuck_worker_is_answered_by_the_others_at_the_end(void **state)
+{
+    struct server *server = *state;
+    int fds[20];
+
+    server_start(server, "workers=2", "host.shutdown_timeout=2s");
+    kill((int)pid_of_worker(server, 0), SIGSTOP);
+    for (int i = 0; i < 20; i++) {
+        fds[i] = dial(server->port);
+        ask_http(fds[i], "/");
+    }
+    kill(server->pid, SIGTERM);
+
+    for (int i = 0; i < 20; i++)
+        assert_int_equal(read_http(server, fds[i]), 200);
+    assert_int_equal(server_wait(server), 0);
+}
+
 static void requests_that_take_too_long_are_cut(void **state)
 {
     struct server *server = *state;
@@ -263,6 +281,7 @@ static int host_tests(void)
         WITH_FOLDER(sigterm_under_load_fails_no_request),
         WITH_FOLDER(sigterm_lets_a_request_finish),
         WITH_FOLDER(what_the_kernel_accepted_before_sigterm_is_answered),
+        WITH_FOLDER(the_queue_of_a_stuck_worker_is_answered_by_the_others_at_the_end),
         WITH_FOLDER(requests_that_take_too_long_are_cut),
         WITH_FOLDER(a_second_signal_kills),
     };
