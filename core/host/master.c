@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "host/admin.h"
@@ -17,7 +18,7 @@
 #include "tycho/log.h"
 #include "tycho/memory.h"
 
-enum { TICK_MS = 250, FORCE_MARGIN_MS = 1000 };
+enum { TICK_MS = 250, FORCE_MARGIN_MS = 1000, FILES_MAX = 1 << 20 };
 
 /* ---- the end */
 
@@ -310,6 +311,18 @@ static int begin(struct master *master, struct ty_error *error)
     return 0;
 }
 
+/* The soft limit is for programs that use select(); each connection is a descriptor. Workers
+ * inherit it. */
+static void raise_file_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    limit.rlim_cur = limit.rlim_max < FILES_MAX ? limit.rlim_max : FILES_MAX;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 static void free_all(struct master *master)
 {
     ty_reload_free(master->reload);
@@ -341,6 +354,7 @@ int ty_host_serve(const struct ty_host_options *options, const struct ty_engine 
                 ty_config_str(options->config, "log.path"), strerror(-status));
         return 1;
     }
+    raise_file_limit();
     master = ty_zalloc(sizeof(*master));
     master->options = options;
     master->config = ty_config_ref(options->config);
