@@ -42,8 +42,10 @@ static void destroy(struct ty_generation *gen)
 {
     ty_generation_forget_calls(gen);
     ty_vm_free(gen->vm);
+    gen->vm = NULL; /* the host may still ask for figures until `gone` has run */
     ty_router_each(gen->site.router, ty_route_free, NULL);
     ty_router_free(gen->site.router);
+    gen->site.router = NULL;
     uv_close((uv_handle_t *)&gen->timer, on_timer_closed);
 }
 
@@ -283,7 +285,10 @@ static void engine_start(struct ty_generation *gen)
 
 static void describe_fibers(struct ty_generation *gen, struct ty_buf *out)
 {
-    ty_fibers_describe(gen->vm->fibers, out);
+    if (gen->vm)
+        ty_fibers_describe(gen->vm->fibers, out);
+    else
+        ty_buf_adds(out, "[]");
 }
 
 static void describe_route(struct ty_route *route, void *arg)
@@ -304,14 +309,15 @@ static void describe_route(struct ty_route *route, void *arg)
 static void describe_routes(struct ty_generation *gen, struct ty_buf *out)
 {
     ty_buf_addc(out, '[');
-    ty_router_each(gen->site.router, describe_route, out);
+    if (gen->site.router)
+        ty_router_each(gen->site.router, describe_route, out);
     ty_buf_addc(out, ']');
 }
 
 static size_t engine_memory(struct ty_generation *gen, size_t *fibers)
 {
-    *fibers = ty_fibers_count(gen->vm->fibers);
-    return gen->vm->bytes;
+    *fibers = gen->vm ? ty_fibers_count(gen->vm->fibers) : 0;
+    return gen->vm ? gen->vm->bytes : 0;
 }
 
 static void engine_set_fault(const char *faults)
