@@ -21,8 +21,8 @@ struct ty_bundle_file {
     size_t len;
 };
 
-/* Reads `root` (its sub-folders too; hidden files and symbolic links out of the root are left out). NULL: error says which
- * file and why: missing, unreadable, too many, too large. */
+/* Reads `root` (its sub-folders too; hidden files and symbolic links out of the root are left out).
+ * NULL: error says which file and why: missing, unreadable, too many, too large. */
 struct ty_bundle *ty_bundle_read(const char *root, struct ty_error *error);
 
 /* From the memory file of another process; the descriptor stays the caller's. NULL if it is
@@ -35,9 +35,11 @@ struct ty_bundle *ty_bundle_of(const struct ty_bundle_file *files, size_t count,
 struct ty_bundle *ty_bundle_ref(struct ty_bundle *bundle);
 void ty_bundle_unref(struct ty_bundle *bundle);
 
-int ty_bundle_fd(const struct ty_bundle *bundle);         /* for passing on; the bundle's */
-const char *ty_bundle_id(const struct ty_bundle *bundle); /* first 12 hex digits of SHA-256 over names and contents */
+int ty_bundle_fd(const struct ty_bundle *bundle); /* for passing on; the bundle's */
+const char *ty_bundle_id(
+    const struct ty_bundle *bundle); /* first 12 hex digits of SHA-256 over names and contents */
 const char *ty_bundle_root(const struct ty_bundle *bundle); /* as given: "scripts" */
 size_t ty_bundle_count(const struct ty_bundle *bundle);
-const struct ty_bundle_file *ty_bundle_at(const struct ty_bundle *bundle, size_t index); /* sorted */
+const struct ty_bundle_file *ty_bundle_at(const struct ty_bundle *bundle,
+                                          size_t index); /* sorted */
 const struct ty_bundle_file *ty_bundle_find(const struct ty_bundle *bundle, const char *name);

@@ -37,16 +37,16 @@ struct ty_engine {
     void (*open)(const struct ty_engine_env *env);
     void (*close)(void (*done)(void *arg), void *arg);
 
-    /* The configuration of every load from now on; the engine takes a reference. Generations that are loaded
-     * keep the one they were loaded with. NULL: the engine has no use for it. */
+    /* The configuration of every load from now on; the engine takes a reference. Generations that
+     * are loaded keep the one they were loaded with. NULL: the engine has no use for it. */
     void (*set_config)(struct ty_config *config);
 
     /* Development: why the files on disk do not run, for error pages ("file:line: what", lines);
      * NULL when they do. The string is copied. May be NULL. */
     void (*set_fault)(const char *faults);
 
-    /* Loads all of app/ and tasks/, resolves routes, runs the application's checks (which may wait).
-     * Loading itself must not wait and is stopped after reload.load_timeout. `loaded` runs
+    /* Loads all of app/ and tasks/, resolves routes, runs the application's checks (which may
+     * wait). Loading itself must not wait and is stopped after reload.load_timeout. `loaded` runs
      * exactly once, never from inside. */
     void (*load)(struct ty_bundle *bundle, ty_engine_loaded_fn *loaded, void *arg);
 
@@ -56,10 +56,10 @@ struct ty_engine {
     /* Committed: what the scripts declared to run on their own may start. */
     void (*start)(struct ty_generation *gen);
 
-    /* No new work for it. What runs may finish for `drain_ms`, then it is cancelled; when all is done the
-     * state is closed and freed and `gone` runs. */
-    void (*retire)(struct ty_generation *gen, uint64_t drain_ms,
-                   void (*gone)(void *arg), void *arg);
+    /* No new work for it. What runs may finish for `drain_ms`, then it is cancelled; when all is
+     * done the state is closed and freed and `gone` runs. */
+    void (*retire)(struct ty_generation *gen, uint64_t drain_ms, void (*gone)(void *arg),
+                   void *arg);
 
     /* JSON, into `out`: an array of live fibers; an array of routes. */
     void (*describe_fibers)(struct ty_generation *gen, struct ty_buf *out);
@@ -68,7 +68,8 @@ struct ty_engine {
     /* Bytes that the generation's interpreter holds, and its live fibers. */
     size_t (*memory)(struct ty_generation *gen, size_t *fibers);
 
-    /* Dependencies that this process needs: adds `{"name":"default","ok":true}`, comma-separated; false if a required one is down. */
+    /* Dependencies that this process needs: adds `{"name":"default","ok":true}`, comma-separated;
+     * false if a required one is down. */
     bool (*ready)(struct ty_buf *out);
 
     /* `tycho run`, `test`, `repl`: runs one script as a fiber with the privileges of the standard

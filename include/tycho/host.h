@@ -1,9 +1,9 @@
 /* The processes: master, workers, trial.
  *
  * The master runs no scripts. It owns the listening sockets, the shared memory, the control
- * socket, the bundles of the last generations and the admin listener; it starts the others by executing
- * itself with inherited descriptors, and replaces what dies. docs/internals/host.md has the
- * reload protocol.
+ * socket, the bundles of the last generations and the admin listener; it starts the others by
+ * executing itself with inherited descriptors, and replaces what dies. docs/internals/host.md has
+ * the reload protocol.
  */
 #pragma once
 
@@ -29,7 +29,8 @@ int ty_host_serve(const struct ty_host_options *options, const struct ty_engine 
 bool ty_host_is_child(void);
 int ty_host_child(const struct ty_engine *engine);
 
-/* Sends one command to a running master and calls `reply` for each answer (progress, then the last one with
- * "done":true). Returns 0, 1 if the master said no, or 3 if it could not be reached (said on standard error). */
+/* Sends one command to a running master and calls `reply` for each answer (progress, then the last
+ * one with "done":true). Returns 0, 1 if the master said no, or 3 if it could not be reached (said
+ * on standard error). */
 int ty_host_command(const char *socket_path, const char *json,
                     void (*reply)(const char *json, size_t len, void *arg), void *arg);
