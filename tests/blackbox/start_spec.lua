@@ -1,5 +1,6 @@
 -- A start that cannot work says why in one line, with a remedy, and leaves nothing half-started.
 
+local clock = require "tests.blackbox.support.clock"
 local fs = require "tycho.fs"
 local proc = require "tests.blackbox.support.proc"
 local process = require "tycho.process"
@@ -139,12 +140,21 @@ describe("a start", function()
     assert.equal("serving", first:status().state)
   end)
 
-  it("is fast: the first answer comes within a second", function()
-    local clock = require "tests.blackbox.support.clock"
-    local began = clock.now()
-    server.start()
+  it("gives its first answer within 100 ms", function()
+    if server.is_instrumented() then
+      return pending "a program with sanitizers has no speed"
+    end
+    local best = math.huge
+    for _ = 1, 5 do -- others use the machine, too
+      local s = server.prepare()
+      local began = clock.now()
+      s:launch()
+      clock.eventually(function() return s:request("GET", "/").status == 200 end)
+      best = math.min(best, clock.now() - began)
+      s:kill()
+    end
 
-    assert.is_true(clock.now() - began < 1, ("%.3f s"):format(clock.now() - began))
+    assert.is_true(best < 0.1, ("%.0f ms"):format(best * 1e3))
   end)
 
   it("leaves nothing behind when it is stopped", function()
