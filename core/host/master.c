@@ -332,6 +332,7 @@ static void free_all(struct master *master)
         ty_admin_free(master->admin);
     if (master->watch)
         ty_watch_free(master->watch);
+    ty_buf_close(&master->fault);
     ty_history_close(&master->history);
     ty_generation_unref(master->active);
     ty_config_unref(master->config);

@@ -74,6 +74,7 @@ struct master {
     struct watch *watch;              /* NULL unless developing */
     struct description *descriptions; /* asked of the workers, not complete */
     uint64_t last_token;
+    struct ty_buf fault; /* the message for workers while the last save does not run; else empty */
     struct notify notify;
     uv_signal_t signals[4];
     uv_timer_t tick, force, require;

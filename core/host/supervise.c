@@ -89,14 +89,6 @@ static void on_ended(struct child *child, int exit_code, int signal, void *arg)
     ty_master_look(master);
 }
 
-static void send_levels(struct worker *worker)
-{
-    for (unsigned i = 0; i < worker->master->level_count; i++)
-        ty_channel_sendf(ty_child_channel(worker->child), -1,
-                         "{\"type\":\"log_level\",\"module\":\"%s\",\"level\":\"%s\"}",
-                         worker->master->levels[i].module, worker->master->levels[i].level);
-}
-
 static void start_worker(struct worker *worker)
 {
     struct master *master = worker->master;
@@ -126,7 +118,6 @@ static void start_worker(struct worker *worker)
     }
     worker->state = WORKER_STARTING;
     worker->shared->pid = ty_child_pid(worker->child);
-    send_levels(worker);
     ty_workers_offer(master);
 }
 

@@ -146,13 +146,15 @@ static void look(struct watch *watch)
 
 static void tell_faults(struct master *master, const char *faults)
 {
-    struct ty_buf json = {0};
+    struct ty_buf *json = &master->fault;
 
-    ty_buf_adds(&json, "{\"type\":\"faults\",\"text\":\"");
-    ty_buf_add_json(&json, faults, strlen(faults));
-    ty_buf_adds(&json, "\"}");
-    ty_workers_tell(master, json.data, json.len);
-    ty_buf_close(&json);
+    json->len = 0;
+    ty_buf_adds(json, "{\"type\":\"faults\",\"text\":\"");
+    ty_buf_add_json(json, faults, strlen(faults));
+    ty_buf_adds(json, "\"}");
+    ty_workers_tell(master, json->data, json->len);
+    if (faults[0] == '\0')
+        json->len = 0; /* nothing to tell to later ones */
 }
 
 static void on_reloaded(const struct reload_result *result, void *arg)

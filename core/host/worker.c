@@ -77,9 +77,22 @@ static void tell_about(struct worker *worker, const char *type)
                          worker->offered->number);
 }
 
+/* What was said to all before it came; and levels that a new configuration must not undo. */
+static void catch_up(struct worker *worker)
+{
+    struct ty_channel *channel = ty_worker_channel(worker);
+
+    for (unsigned i = 0; channel && i < worker->master->level_count; i++)
+        ty_channel_sendf(channel, -1, "{\"type\":\"log_level\",\"module\":\"%s\",\"level\":\"%s\"}",
+                         worker->master->levels[i].module, worker->master->levels[i].level);
+    if (channel && worker->master->fault.len > 0)
+        ty_channel_send(channel, -1, worker->master->fault.data, worker->master->fault.len);
+}
+
 void ty_worker_commit(struct worker *worker)
 {
     tell_about(worker, "commit");
+    catch_up(worker);
     ty_generation_unref(worker->committed);
     worker->committed = ty_generation_ref(worker->offered);
     set_offered(worker, NULL);

@@ -108,6 +108,21 @@ static void a_level_holds_in_every_process_and_in_later_ones(void **state)
     assert_null(strstr(server->last, "/quiet"));
 }
 
+static void a_level_of_all_outlives_a_reload(void **state)
+{
+    struct server *server = *state;
+
+    server_start(server, "workers=1");
+    assert_int_equal(command(server, "{\"command\":\"log_level\",\"level\":\"error\"}"), 0);
+    assert_int_equal(command(server, "{\"command\":\"reload\",\"force\":true}"), 0);
+    assert_int_equal(get(server, server->port, "/quiet"), 200);
+    assert_int_equal(command(server, "{\"command\":\"log_level\",\"level\":\"info\"}"), 0);
+    assert_int_equal(get(server, server->port, "/loud"), 200);
+
+    wait_for(strstr(get_file(server, "err"), "/loud"));
+    assert_null(strstr(server->last, "/quiet"));
+}
+
 static void logs_are_reopened_in_every_process(void **state)
 {
     struct server *server = *state;
@@ -186,6 +201,7 @@ static int host_tests(void)
         WITH_FOLDER(routes_come_from_one_worker),
         WITH_FOLDER(config_tells_no_secrets),
         WITH_FOLDER(a_level_holds_in_every_process_and_in_later_ones),
+        WITH_FOLDER(a_level_of_all_outlives_a_reload),
         WITH_FOLDER(logs_are_reopened_in_every_process),
         WITH_FOLDER(stop_stops),
         WITH_FOLDER(who_asked_for_a_reload_may_go),
