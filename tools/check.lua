@@ -1,6 +1,6 @@
 -- The house rules that no compiler checks, each with a name: luajit tools/check.lua
 --
--- A finding can be waived where it is, with a reason, in a comment on its line or the one above
+-- A finding can be waived where it is, with a reason, in a comment on its line or right above
 -- (anywhere in the file for rules about a whole file):
 --     check: allow RULE because ...
 -- Waivers are counted, and one that waives nothing is an error. SIZE only prints.
@@ -17,10 +17,22 @@ local function add_finding(path, line, rule, text)
   findings[#findings + 1] = ("%s:%d: %s: %s"):format(path, math.max(line, 1), rule, text)
 end
 
-local function is_waived(file, rule, line)
+-- Within the lines, or above them with nothing but comments in between.
+local function covers(file, waiver, line, last)
+  if line == 0 or waiver.line >= line and waiver.line <= last then
+    return true
+  end
+  for between = waiver.line + 1, line - 1 do
+    if file.code[between]:match("%S") then
+      return false
+    end
+  end
+  return waiver.line < line
+end
+
+local function is_waived(file, rule, line, last)
   for _, waiver in ipairs(file.waivers) do
-    local near = line == 0 or waiver.line == line or waiver.line == line - 1
-    if waiver.rule == rule and near then
+    if waiver.rule == rule and covers(file, waiver, line, last) then
       waiver.used = true
       return true
     end
@@ -30,10 +42,10 @@ end
 
 local function check(file)
   for rule, find in pairs(rules) do
-    find(file, tree, function(line, text)
+    find(file, tree, function(line, text, last)
       if rule == "SIZE" then
         hints[#hints + 1] = ("%s: SIZE: %s"):format(file.path, text)
-      elseif not is_waived(file, rule, line) then
+      elseif not is_waived(file, rule, line, last or line) then
         add_finding(file.path, line, rule, text)
       end
     end)

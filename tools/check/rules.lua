@@ -1,4 +1,6 @@
--- One function a rule: rules[NAME](file, tree, report); report(line, text), line 0 is the file.
+-- One function a rule: rules[NAME](file, tree, report).
+--
+-- `report(line, text, last)`; line 0 is the whole file, `last` the end of what is found.
 
 local source = require "check.source"
 local waits = require "check.waits"
@@ -87,14 +89,13 @@ rules["SAME-NAME"] = function(file, tree, report)
   local names = names_of(file, "core")
   if names[1] and file.path:match("%.c$") and file.path ~= "core/main.c" then
     need("header", names, "include/tycho/NAME%.h", "core/[%w_]+/NAME%.h")
-    need("test", names, "tests/c/test_NAME%.c", "tests/c/test_NAME_[%w_]+%.c",
-      "tests/blackbox/NAME_spec%.lua")
+    need("test", names, "tests/c/test_NAME%.c", "tests/c/test_NAME_[%w_]+%.c")
   end
   names = names_of(file, "bindings")
   if names[1] and file.path:match("%.c$") then
-    need("facade", names, "scripts/lib/tycho/NAME%.lua", "bindings/NAME%.h")
-    need("spec", names, "tests/lua/NAME_spec%.lua", "tests/lua/NAME_[%w_]+_spec%.lua",
-      "tests/c/test_binding_NAME[%w_]*%.c")
+    need("facade", names, "scripts/lib/tycho/NAMEs?%.lua", "bindings/NAME%.h")
+    need("spec", names, "tests/lua/NAMEs?_spec%.lua", "tests/lua/NAME_[%w_]+_spec%.lua",
+      "tests/blackbox/NAME_[%w_]+_spec%.lua", "tests/c/test_binding_NAME[%w_]*%.c")
   end
   names = names_of(file, "scripts/lib/tycho")
   if names[1] and not is_under(file, "scripts/lib/tycho/_private") then
@@ -176,11 +177,15 @@ rules["NO-GLOBALS"] = function(file, _, report)
   end
   handle:close()
   for _, name in ipairs(writable_symbols(object)) do
-    local at = 0
+    local last = 0
     source.each_match(file, "%f[%w_]" .. name .. "%f[^%w_]()", function(line)
-      at = at == 0 and line or at
+      last = last == 0 and line or last
     end)
-    report(at, name .. " is writable state of the whole process")
+    local first = last
+    while first > 1 and file.code[first]:match("^[%s}]") do
+      first = first - 1
+    end
+    report(first, name .. " is writable state of the whole process", last + 1)
   end
 end
 

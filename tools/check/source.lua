@@ -43,8 +43,8 @@ local function strip_c(text)
 end
 
 local function strip_lua(text)
-  text = text:gsub("%-%-%[(=*)%[.-%]%1%]", function(level)
-    return level and ""
+  text = text:gsub("(%-%-%[(=*)%[.-%]%2%])", function(comment)
+    return blank(comment)
   end)
   return (text:gsub("%-%-[^\n]*", ""))
 end
