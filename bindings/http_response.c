@@ -45,7 +45,9 @@ static struct ty_buf *scratch(void)
     return &buffer;
 }
 
-static void add_header(lua_State *L, struct reply *reply, int name, int value)
+/* Adds the field whose name is at `name` and whose value is on top of the stack. Both strings
+ * belong to the table they came from, which nobody changes until the answer is sent. */
+static void add_header(lua_State *L, struct reply *reply, int name)
 {
     struct ty_header *header = &reply->headers[reply->count];
 
@@ -53,32 +55,50 @@ static void add_header(lua_State *L, struct reply *reply, int name, int value)
         luaL_error(L, "response: more than %d headers", HEADERS_MAX);
     if (lua_type(L, name) != LUA_TSTRING)
         luaL_error(L, "response: header names are strings");
-    if (lua_type(L, value) != LUA_TSTRING && lua_type(L, value) != LUA_TNUMBER)
+    if (lua_type(L, -1) != LUA_TSTRING)
         luaL_error(L, "response: header '%s' is not a string", lua_tostring(L, name));
     header->name.data = lua_tolstring(L, name, &header->name.len);
-    header->value.data = lua_tolstring(L, value, &header->value.len);
+    header->value.data = lua_tolstring(L, -1, &header->value.len);
     if (header->name.len == 12 && strncasecmp(header->name.data, "content-type", 12) == 0)
         reply->has_type = true;
 }
 
-/* Reads a table name -> string, number, or list of those. Numbers become strings on the stack
- * only: lua_next() must not see a changed key. */
+static void add_list(lua_State *L, struct reply *reply, int name, int list)
+{
+    int count = (int)lua_objlen(L, list);
+
+    for (int i = 1; i <= count; i++) {
+        lua_rawgeti(L, list, i);
+        if (lua_type(L, -1) == LUA_TNUMBER) {
+            lua_tostring(L, -1);
+            lua_pushvalue(L, -1);
+            lua_rawseti(L, list, i);
+        }
+        add_header(L, reply, name);
+        lua_pop(L, 1);
+    }
+}
+
+/* Reads a table name -> string, number, or list of those. Numbers become strings in the table, so
+ * that they stay where they are. */
 static void read_headers(lua_State *L, struct reply *reply, int table)
 {
-    luaL_checkstack(L, 3 * HEADERS_MAX, "too many headers");
+    int name = table + 1, value = table + 2;
+
     lua_pushnil(L);
     while (lua_next(L, table)) {
-        int value = lua_gettop(L), name = value - 1;
         if (lua_istable(L, value)) {
-            int n = (int)lua_objlen(L, value);
-            for (int i = 1; i <= n; i++) {
-                lua_rawgeti(L, value, i);
-                add_header(L, reply, name, lua_gettop(L));
-            }
+            add_list(L, reply, name, value);
         } else {
-            add_header(L, reply, name, value);
+            if (lua_type(L, value) == LUA_TNUMBER) {
+                lua_tostring(L, value);
+                lua_pushvalue(L, name);
+                lua_pushvalue(L, value);
+                lua_rawset(L, table);
+            }
+            add_header(L, reply, name);
         }
-        lua_pushvalue(L, name); /* the strings below stay anchored */
+        lua_pop(L, 1);
     }
 }
 
