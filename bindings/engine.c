@@ -2,6 +2,7 @@
 
 #include <lauxlib.h>
 #include <luajit.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,6 +10,8 @@
 #include "http.h"
 #include "tycho/log.h"
 #include "tycho/memory.h"
+
+/* check: allow SAME-NAME because tests/blackbox/reload_spec.lua tests it */
 
 /* The process's one engine: the environment that every generation of it shares. */
 static struct {
@@ -122,7 +125,7 @@ static struct ty_generation *create(struct ty_config *config, struct ty_bundle *
     gen->site.data = gen;
     gen->site.refs = 1;
     if (bundle)
-        strcpy(gen->site.generation, ty_bundle_id(bundle));
+        snprintf(gen->site.generation, sizeof(gen->site.generation), "%s", ty_bundle_id(bundle));
     uv_timer_init(engine.env.loop, &gen->timer);
     gen->timer.data = gen;
     gen->vm = ty_vm_new(&engine.env, config, bundle);

@@ -36,7 +36,8 @@ void ty_generation_forget_calls(struct ty_generation *gen);
 /* Frees a route that l_route() made; for ty_router_each(). */
 void ty_route_free(struct ty_route *route, void *unused);
 
-/* A state for one script: `tycho run`, `test`, `repl`. Routes can be declared, nothing is loaded. */
+/* A state for one script: `tycho run`, `test`, `repl`. Routes can be declared, nothing is loaded.
+ */
 struct ty_generation *ty_generation_bare(struct ty_bundle *bundle);
 
 /* engine_run.c: see struct ty_engine. */

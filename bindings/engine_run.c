@@ -6,6 +6,8 @@
 #include "db.h"
 #include "engine.h"
 
+/* check: allow SAME-NAME because tests/blackbox/cli_spec.lua tests it */
+
 struct run {
     struct ty_generation *gen;
     int code;

@@ -97,8 +97,8 @@ static int l_is(lua_State *L)
 static int l_kinds(lua_State *L)
 {
     lua_newtable(L);
-#define X(name, kind, http)     \
-    lua_pushinteger(L, http);   \
+#define X(name, kind, http)   \
+    lua_pushinteger(L, http); \
     lua_setfield(L, -2, kind);
     TY_ERRORS(X)
 #undef X

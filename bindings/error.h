@@ -1,8 +1,8 @@
 /* Errors as Lua sees them: { kind, message, detail, code }, always the same table with a metatable.
  *
  * A private C module returns `nil, err` for what is wrong with the world; its facade raises it
- * (tycho.errors.check). What is wrong with the program is thrown as a string, with luaL_error(). The kinds are those of
- * tycho/error.h.
+ * (tycho.errors.check). What is wrong with the program is thrown as a string, with luaL_error().
+ * The kinds are those of tycho/error.h.
  */
 #pragma once
 

@@ -33,9 +33,9 @@ typedef void ty_cancel_fn(struct ty_wait *wait);
 /* Pushes what the parked call returns and says how many values that is. May throw. */
 typedef int ty_push_fn(lua_State *L, void *arg);
 
-/* Runs when the fiber ends, from the loop. `status` is 0 and its `count` results, or not 0 and one error value, are
- * on top of `co`; after an error the stack of `co` is still there for luaL_traceback(). Must not
- * throw. */
+/* Runs when the fiber ends, from the loop. `status` is 0 and its `count` results, or not 0 and one
+ * error value, are on top of `co`; after an error the stack of `co` is still there for
+ * luaL_traceback(). Must not throw. */
 typedef void ty_done_fn(struct ty_fiber *fiber, lua_State *co, int status, int count, void *arg);
 
 /* For waits with nothing to cancel, and nothing to return. */
@@ -50,10 +50,10 @@ struct ty_wait {
 };
 
 struct ty_fiber_options {
-    const char *owner; /* for whom, in `tycho ps`: "GET /orders"; must outlive the fiber */
-    void *request;     /* for ty_fiber_request(); NULL: the running fiber's */
+    const char *owner;   /* for whom, in `tycho ps`: "GET /orders"; must outlive the fiber */
+    void *request;       /* for ty_fiber_request(); NULL: the running fiber's */
     uint64_t timeout_ms; /* the fiber's deadline; 0: none but the running fiber's */
-    bool detached;     /* not a child of the running fiber: outlives it, inherits nothing */
+    bool detached;       /* not a child of the running fiber: outlives it, inherits nothing */
     ty_done_fn *done;
     void *arg;
 };
@@ -78,12 +78,13 @@ void *ty_fiber_request(lua_State *L);
 /* The loop of the calling fiber. Throws unless L may park: call it before starting anything. */
 uv_loop_t *ty_fiber_loop(lua_State *L);
 
-/* Suspends the calling fiber until ty_wake(), at most `timeout` seconds (no limit of its own if negative).
- * Always the last thing a binding does: `return ty_park(...)`. */
+/* Suspends the calling fiber until ty_wake(), at most `timeout` seconds (no limit of its own if
+ * negative). Always the last thing a binding does: `return ty_park(...)`. */
 int ty_park(lua_State *L, struct ty_wait *wait, ty_cancel_fn *cancel, double timeout);
 
 /* Resumes the fiber parked on `wait` with what `push(L, arg)` leaves. Call exactly once per
- * ty_park(), from the loop, never from inside the start call; `wait` and `arg` stay the caller's. */
+ * ty_park(), from the loop, never from inside the start call; `wait` and `arg` stay the caller's.
+ */
 void ty_wake(struct ty_wait *wait, ty_push_fn *push, void *arg);
 
 /* ------------------------------------------------------------- for bindings/vm.c and engine.c */
@@ -91,10 +92,10 @@ void ty_wake(struct ty_wait *wait, ty_push_fn *push, void *arg);
 struct ty_fibers; /* all fibers of one Lua state */
 
 struct ty_fibers *ty_fibers_new(lua_State *L, uv_loop_t *loop, size_t max);
-void ty_fibers_free(struct ty_fibers *fibers); /* none may be left */
-size_t ty_fibers_count(const struct ty_fibers *fibers);
-void ty_fibers_cancel_all(struct ty_fibers *fibers, const char *why);
+void ty_fibers_free(struct ty_fibers *set); /* none may be left */
+size_t ty_fibers_count(const struct ty_fibers *set);
+void ty_fibers_cancel_all(struct ty_fibers *set, const char *why);
 /* Calls `idle(arg)` from the loop, once, when the last fiber has ended (soon, if there is none). */
-void ty_fibers_on_idle(struct ty_fibers *fibers, void (*idle)(void *arg), void *arg);
+void ty_fibers_on_idle(struct ty_fibers *set, void (*idle)(void *arg), void *arg);
 /* Adds a JSON array: owner, age, what each waits for and how long, Lua line. */
-void ty_fibers_describe(struct ty_fibers *fibers, struct ty_buf *out);
+void ty_fibers_describe(struct ty_fibers *set, struct ty_buf *out);

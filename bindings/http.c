@@ -75,8 +75,9 @@ static int l_route(lua_State *L)
     lua_settop(L, 5);
     int ref = luaL_ref(L, LUA_REGISTRYINDEX);
     ty_method_list(methods, &names);
-    struct ty_route_notes *notes = ty_zalloc(sizeof(*notes) + names.len + strlen(pattern) + 2);
-    sprintf(notes->owner, "%.*s %s", (int)names.len, names.data, pattern);
+    size_t owner_len = names.len + 1 + strlen(pattern);
+    struct ty_route_notes *notes = ty_zalloc(sizeof(*notes) + owner_len + 1);
+    snprintf(notes->owner, owner_len + 1, "%.*s %s", (int)names.len, names.data, pattern);
     notes->status = status;
     ty_buf_close(&names);
 

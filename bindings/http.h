@@ -33,7 +33,7 @@ struct ty_call {
 
 /* What a route knows beyond struct ty_route; its `data`. */
 struct ty_route_notes {
-    int status; /* of a plain result; 0: 200 */
+    int status;   /* of a plain result; 0: 200 */
     char owner[]; /* for `tycho ps` */
 };
 

@@ -199,7 +199,7 @@ int ty_simulate(lua_State *L)
     req->method = (enum ty_method)known;
     req->site = &gen->site;
     req->began_ns = ty_now_ns();
-    strcpy(req->id, "test");
+    snprintf(req->id, sizeof(req->id), "test");
     ty_router_match(gen->site.router, req->method, req->path, &req->match);
 
     ty_generation_handle(req);

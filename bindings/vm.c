@@ -12,6 +12,8 @@
 #include "tycho/embedded.h"
 #include "tycho/memory.h"
 
+/* check: allow SAME-NAME because tests/lua/loader_spec.lua tests what it loads */
+
 enum {
     GUARD_INSTRUCTIONS = 10000,
     GC_PAUSE = 400, /* percent of live memory; 200, the default, costs a request a tenth more */

@@ -3,10 +3,11 @@
  * One table (core/config/keys.h) says for each key its type, default, range, whether it changes
  * live, whether it is secret, and what it is for; validation, `tycho config explain`, and the
  * commented conf/tycho.yaml come from it. Values come from, later ones winning: the table's
- * defaults, the file, the file of the environment (conf/tycho.<env>.yaml beside it), TYCHO_<SECTION>__<KEY>
- * (and TYCHO_..._FILE, which reads the value from a file), and the command line (`--set a.b=c`).
- * Keys under a name that the user chooses are written with a star in the table
- * (databases.*.url). `app` is a free tree for the application: any keys, any scalar, list or map.
+ * defaults, the file, the file of the environment (conf/tycho.<env>.yaml beside it),
+ * TYCHO_<SECTION>__<KEY> (and TYCHO_..._FILE, which reads the value from a file), and the command
+ * line (`--set a.b=c`). Keys under a name that the user chooses are written with a star in the
+ * table (databases.*.url). `app` is a free tree for the application: any keys, any scalar, list or
+ * map.
  *
  * Durations are written with a unit (5s, 250ms, 2m, 1h) and sizes too (64KiB, 1MiB); a bare
  * number for either is an error. A configuration never changes once loaded.
@@ -23,10 +24,10 @@
 struct ty_config;
 
 struct ty_config_source {
-    const char *path;         /* NULL: conf/tycho.yaml if it is there, else only the defaults */
-    const char *env;          /* "dev", "test", "production"; NULL: TYCHO_ENV, or none */
+    const char *path;             /* NULL: conf/tycho.yaml if it is there, else only the defaults */
+    const char *env;              /* "dev", "test", "production"; NULL: TYCHO_ENV, or none */
     const char *const *overrides; /* "http.port=8080", NULL-terminated; NULL: none */
-    const char *const *environ_; /* NULL-terminated like environ; NULL: the process's */
+    const char *const *environ_;  /* NULL-terminated like environ; NULL: the process's */
 };
 
 /* Loads and checks everything. NULL on failure, with `error->message` naming
@@ -55,8 +56,8 @@ int64_t ty_config_named_int(const struct ty_config *config, const char *section,
                             const char *key);
 uint64_t ty_config_named_ms(const struct ty_config *config, const char *section, const char *name,
                             const char *key);
-uint64_t ty_config_named_bytes(const struct ty_config *config, const char *section, const char *name,
-                               const char *key);
+uint64_t ty_config_named_bytes(const struct ty_config *config, const char *section,
+                               const char *name, const char *key);
 size_t ty_config_names(const struct ty_config *config, const char *section,
                        const char *const **names);
 
@@ -72,7 +73,8 @@ struct ty_config *ty_config_unpack(const char *data, size_t len);
  * unit, default, range, live or restart, environment variable, source). False: no such key, `out`
  * says what was perhaps meant. */
 void ty_config_show(const struct ty_config *config, bool json, struct ty_buf *out);
-bool ty_config_explain(const struct ty_config *config, const char *key, bool json, struct ty_buf *out);
+bool ty_config_explain(const struct ty_config *config, const char *key, bool json,
+                       struct ty_buf *out);
 
 /* The commented default file, generated from the table; conf/tycho.yaml must equal it. */
 void ty_config_default_yaml(struct ty_buf *out);

@@ -1,9 +1,10 @@
 /* The HTTP/1.1 server: sockets in, requests up, answers down.
  *
- * A connection parses with llhttp (strict) and everything that llhttp lets through but a server must
- * refuse is refused here (RFC 9110, RFC 9112; the limits below). A complete request is handed to its
- * site; the site finishes it, at once or later. One request of a connection is with the site at a time;
- * pipelined bytes behind it wait unparsed, bounded. Answers of a batch leave in one write.
+ * A connection parses with llhttp (strict) and everything that llhttp lets through but a server
+ * must refuse is refused here (RFC 9110, RFC 9112; the limits below). A complete request is handed
+ * to its site; the site finishes it, at once or later. One request of a connection is with the site
+ * at a time; pipelined bytes behind it wait unparsed, bounded. Answers of a batch leave in one
+ * write.
  *
  * A site is one generation's routes and the function that answers them. The server routes as
  * soon as the headers are complete - the route may bound the body - and pins the site to the
@@ -43,7 +44,7 @@ struct ty_site {
     /* The last reference is gone. Runs inside ty_request_respond() when that finished the last
      * request, so what the caller of that still needs must be freed later, from the loop. */
     void (*on_unused)(struct ty_site *site);
-    void *data;                              /* the engine's */
+    void *data; /* the engine's */
     char generation[TY_GENERATION_ID_LEN + 1];
     unsigned refs;     /* starts at 1: the creator's */
     unsigned requests; /* in flight */
@@ -127,23 +128,23 @@ enum { TY_HTTP_E_HEADER = -5100, TY_HTTP_E_STATUS = -5101, TY_HTTP_E_LENGTH = -5
 bool ty_http_is_token(struct ty_slice name);
 bool ty_http_is_value(struct ty_slice value);
 bool ty_http_is_reserved(struct ty_slice name); /* a field that only the server sets */
-const char *ty_http_reason(int status); /* "Not Found" */
+const char *ty_http_reason(int status);         /* "Not Found" */
 
 /* -------------------------------------------------------------------------------- server */
 
 struct ty_http_limits {
-    size_t target_max;          /* 8 KiB: 414 */
-    size_t header_max;          /* section, 32 KiB: 431 */
-    size_t field_max;           /* one field, 8 KiB: 431 */
-    size_t header_count_max;    /* 100: 431 */
-    size_t body_max;            /* 1 MiB: 413; a route may say otherwise */
-    size_t chunk_line_max;      /* 1 KiB: 400 */
-    size_t chunk_extension_max; /* a message's, 8 KiB: 400 */
-    size_t pending_max;         /* pipelined bytes waiting for the site, 64 KiB: reading stops */
-    size_t send_max;            /* unsent bytes of an answer, 256 KiB: writers wait */
-    size_t connection_max;      /* per worker, 10000: accepting pauses */
-    uint32_t header_timeout_ms; /* whole header section, 10 s: 408 */
-    uint32_t body_timeout_ms;   /* without 1 KiB/s on average over this time, 15 s: 408 */
+    size_t target_max;             /* 8 KiB: 414 */
+    size_t header_max;             /* section, 32 KiB: 431 */
+    size_t field_max;              /* one field, 8 KiB: 431 */
+    size_t header_count_max;       /* 100: 431 */
+    size_t body_max;               /* 1 MiB: 413; a route may say otherwise */
+    size_t chunk_line_max;         /* 1 KiB: 400 */
+    size_t chunk_extension_max;    /* a message's, 8 KiB: 400 */
+    size_t pending_max;            /* pipelined bytes waiting for the site, 64 KiB: reading stops */
+    size_t send_max;               /* unsent bytes of an answer, 256 KiB: writers wait */
+    size_t connection_max;         /* per worker, 10000: accepting pauses */
+    uint32_t header_timeout_ms;    /* whole header section, 10 s: 408 */
+    uint32_t body_timeout_ms;      /* without 1 KiB/s on average over this time, 15 s: 408 */
     uint32_t keepalive_timeout_ms; /* 60 s: closed */
     uint32_t send_timeout_ms;      /* no progress, 30 s: reset */
     uint32_t linger_ms;            /* unread body after an early answer, 2 s */
@@ -158,14 +159,16 @@ struct ty_http_options {
     const char *generation_header; /* NULL: none */
     bool trace_header;             /* traceparent in answers */
     bool access_log;
-    /* Answers /livez and /readyz before any route: 200 or 503; adds the body (JSON). NULL: not here. */
+    /* Answers /livez and /readyz before any route: 200 or 503; adds the body (JSON). NULL: not
+     * here. */
     int (*health)(bool ready, struct ty_buf *body, void *arg);
     void *health_arg;
 };
 
 void ty_http_default_limits(struct ty_http_limits *limits);
 
-/* Fails (NULL, error filled) on a trusted proxy that is no address or network. Options are copied. */
+/* Fails (NULL, error filled) on a trusted proxy that is no address or network. Options are copied.
+ */
 struct ty_http_server *ty_http_server_new(uv_loop_t *loop, const struct ty_http_options *options,
                                           struct ty_error *error);
 
@@ -180,7 +183,8 @@ void ty_http_server_set_site(struct ty_http_server *server, struct ty_site *site
 int ty_http_server_accept(struct ty_http_server *server, int fd);
 void ty_http_server_unaccept(struct ty_http_server *server, int fd);
 
-/* Stops accepting, closes idle connections, answers the rest with `Connection: close`; then `done`. */
+/* Stops accepting, closes idle connections, answers the rest with `Connection: close`; then `done`.
+ */
 void ty_http_server_drain(struct ty_http_server *server, void (*done)(void *arg), void *arg);
 
 /* Cuts what is left: requests with the site are aborted (on_abort) and the site still finishes

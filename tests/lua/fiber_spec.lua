@@ -1,3 +1,4 @@
+-- check: allow FACADE-ONLY because what no facade offers is tested, too
 local core = require "tycho.core.fiber"
 local errors = require "tycho.errors"
 local fiber = require "tycho.fiber"
