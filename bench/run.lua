@@ -119,7 +119,8 @@ local function check_answers(contender)
   }
   if not contender.bare then
     expected[3] = { "/user/123?q=abc", '"abc"' }
-    expected[4] = { "/echo", '"SKU%-0011"', ("-H 'Content-Type: application/json' -d @%s/body.json"):format(RUN) }
+    expected[4] = { "/echo", '"SKU%-0011"',
+      ("-H 'Content-Type: application/json' -d @%s/body.json"):format(RUN) }
   end
   for _, e in ipairs(expected) do
     local text = get(e[1], e[3])
@@ -131,12 +132,14 @@ end
 
 local function wait_for(contender)
   for _ = 1, 100 do
-    if capture(("curl -s -m 1 -o /dev/null -w '%%{http_code}' %s/plaintext"):format(contender.url)) == "200" then
+    local ask = "curl -s -m 1 -o /dev/null -w '%%{http_code}' %s/plaintext"
+    if capture(ask:format(contender.url)) == "200" then
       return
     end
     os.execute("sleep 0.1")
   end
-  error(contender.name .. " does not answer:\n" .. (read(RUN .. "/" .. contender.name .. ".log") or ""), 0)
+  local said = read(RUN .. "/" .. contender.name .. ".log") or ""
+  error(contender.name .. " does not answer:\n" .. said, 0)
 end
 
 local contenders = {}
@@ -160,7 +163,8 @@ local function start_all()
   os.execute(("mkdir -p %s && chmod 755 %s"):format(RUN, RUN))
   write(RUN .. "/body.json", document())
   add("tycho", BASE, ("%s serve --config %s/app/conf/tycho.yaml --set scripts.path=%s/app/scripts "
-    .. "--set http.port=%d --set host.socket=%s/control.sock"):format(options.program, HERE, HERE, BASE, RUN))
+    .. "--set http.port=%d --set host.socket=%s/control.sock"):format(options.program, HERE,
+    HERE, BASE, RUN))
   if available("nginx") then
     local conf = read(HERE .. "/peers/nginx.conf.in"):gsub("@(%w+)@", {
       RUN = RUN, PORT = BASE + 1, HERE = capture("cd " .. HERE .. "/peers && pwd"):gsub("\n", ""),
@@ -173,9 +177,11 @@ local function start_all()
   if read(bare) then
     add("bare", BASE + 2, bare .. " " .. BASE + 2, true)
   end
-  if os.execute("/usr/bin/python3 -c 'import fastapi, uvicorn, uvloop, httptools' 2>/dev/null") == 0 then
-    add("fastapi", BASE + 3, ("env PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m uvicorn --app-dir %s/peers "
-      .. "fastapi_app:app --host 127.0.0.1 --port %d --loop uvloop --http httptools --no-access-log "
+  local python = "/usr/bin/python3"
+  if os.execute(python .. " -c 'import fastapi, uvicorn, uvloop, httptools' 2>/dev/null") == 0 then
+    add("fastapi", BASE + 3, ("env PYTHONDONTWRITEBYTECODE=1 " .. python
+      .. " -m uvicorn --app-dir %s/peers fastapi_app:app --host 127.0.0.1 --port %d"
+      .. " --loop uvloop --http httptools --no-access-log "
       .. "--log-level warning"):format(HERE, BASE + 3))
   end
 end
@@ -231,7 +237,8 @@ end
 local ok, err = pcall(function()
   start_all()
   for _, endpoint in ipairs(ENDPOINTS) do
-    if not options.only or (","  .. options.only .. ","):find("," .. endpoint.name .. ",", 1, true) then
+    local wanted = options.only and ("," .. options.only .. ",")
+    if not wanted or wanted:find("," .. endpoint.name .. ",", 1, true) then
       compare(endpoint)
     end
   end

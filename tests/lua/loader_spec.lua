@@ -9,7 +9,8 @@ local function run(text)
 end
 
 describe("application code", function()
-  for _, name in ipairs { "debug", "ffi", "io", "jit", "getfenv", "setfenv", "newproxy", "dofile" } do
+  local names = { "debug", "ffi", "io", "jit", "getfenv", "setfenv", "newproxy", "dofile" }
+  for _, name in ipairs(names) do
     it("has no " .. name, function()
       assert.error_matches(function() run("return " .. name) end, "is not defined")
     end)
