@@ -31,13 +31,12 @@ static void *allocate(void *ud, void *old, size_t old_size, size_t size)
 {
     struct ty_vm *vm = ud;
 
-    if (size > old_size && vm->bytes_max && vm->bytes + (size - old_size) > vm->bytes_max)
-        return NULL; /* raises "not enough memory" */
+    size_t bytes = vm->bytes + size - old_size;
 
-    void *now = vm->heap_alloc(vm->heap_data, old, old_size, size);
-    if (now || size == 0)
-        vm->bytes = vm->bytes - old_size + size;
-    return now;
+    if (bytes > vm->bytes_max && size > old_size)
+        return NULL; /* raises "not enough memory" */
+    vm->bytes = bytes;
+    return vm->heap_alloc(vm->heap_data, old, old_size, size);
 }
 
 void ty_vm_collect(struct ty_vm *vm)
@@ -104,6 +103,8 @@ struct ty_vm *ty_vm_new(const struct ty_engine_env *env, struct ty_config *confi
     vm->config = ty_config_ref(config);
     vm->bundle = bundle ? ty_bundle_ref(bundle) : NULL;
     vm->bytes_max = ty_config_bytes(config, "lua.memory_max");
+    if (!vm->bytes_max)
+        vm->bytes_max = SIZE_MAX / 2;
     vm->relief = vm->bytes_max / 2;
     vm->heap = luaL_newstate(); /* only its allocator is used */
     if (vm->heap) {

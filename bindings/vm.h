@@ -26,7 +26,7 @@ struct ty_vm {
     struct ty_bundle *bundle; /* NULL: none */
     void *generation;         /* the engine's; NULL: a state without one */
     size_t bytes;             /* allocated now */
-    size_t bytes_max;         /* 0: no limit */
+    size_t bytes_max;
     size_t relief;            /* at so many bytes a whole collection is due */
     uint64_t guard_ms;        /* monotonic: until when loading may run; 0: not loading */
 };
@@ -45,7 +45,7 @@ void ty_vm_collect(struct ty_vm *vm);
 
 static inline void ty_vm_relieve(struct ty_vm *vm)
 {
-    if (vm->bytes > vm->relief && vm->bytes_max)
+    if (vm->bytes > vm->relief)
         ty_vm_collect(vm);
 }
 

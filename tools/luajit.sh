@@ -12,7 +12,9 @@ here=$(cd "$(dirname "$0")" && pwd)
 . "$here/sources.sh"
 
 # PREFIX and MULTILIB here are where it looks for Lua modules: where Debian's packages put them.
-settings=(BUILDMODE=static XCFLAGS="$luajit_flags" CCOPT="-O2 -fPIC -fno-omit-frame-pointer"
+# Fat objects: the release build optimises across Lua's API, the others just link.
+settings=(BUILDMODE=static XCFLAGS="$luajit_flags"
+    CCOPT="-O2 -fPIC -fomit-frame-pointer -flto -ffat-lto-objects"
     PREFIX=/usr MULTILIB="lib/$(gcc -print-multiarch)")
 hash=$({ echo "$luajit_sha256 ${settings[*]}" && cat "$here"/luajit-*.patch; } | sha256sum | cut -c1-8)
 cache=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/tycho
