@@ -27,8 +27,8 @@ struct ty_vm {
     void *generation;         /* the engine's; NULL: a state without one */
     size_t bytes;             /* allocated now */
     size_t bytes_max;
-    size_t relief;            /* at so many bytes a whole collection is due */
-    uint64_t guard_ms;        /* monotonic: until when loading may run; 0: not loading */
+    size_t relief;     /* at so many bytes a whole collection is due */
+    uint64_t guard_ms; /* monotonic: until when loading may run; 0: not loading */
 };
 
 /* A state with the standard library at hand and the loader started. Aborts only when out of
