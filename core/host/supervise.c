@@ -75,7 +75,8 @@ static void on_ended(struct child *child, int exit_code, int signal, void *arg)
     bool was_loading = ty_reload_wants(master->reload, worker->offered) && !worker->is_prepared;
 
     (void)child;
-    if (!master->is_stopping || exit_code != 0 || signal != 0)
+    /* Nothing is said of those that a failed start takes with it: what stopped it has been said. */
+    if (!master->is_stopping || (master->is_ready && (exit_code != 0 || signal != 0)))
         log_death(worker, exit_code, signal);
     mark_dead(worker);
     if (!master->is_stopping && !master->is_ready) {

@@ -75,6 +75,7 @@ static void faults_of_the_scripts_are_printed_as_they_are(void **state)
     put_file("scripts/app/b.lua", "answer x\nerror unexpected symbol\n");
     server_spawn(server, NULL, NULL);
     refused(server, "app/b.lua:2: unexpected symbol\n");
+    assert_int_equal(strlen(strchr(server->last, '\n')), 1); /* and nothing else */
 }
 
 static void a_fault_in_the_workers_only_ends_the_start(void **state)
