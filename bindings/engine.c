@@ -94,6 +94,8 @@ static int prepare(lua_State *L)
     struct ty_generation *gen = lua_touserdata(L, 1);
 
     gen->start_ref = keep_function(L, ty_call_start);
+    gen->answer_error_ref = keep_function(L, ty_call_answer_error);
+    gen->log_failure_ref = keep_function(L, ty_call_log);
     ty_push_request_metatable(L);
     gen->requests_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_newtable(L);

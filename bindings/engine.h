@@ -11,7 +11,7 @@ struct ty_generation {
     int handlers[4];   /* references, see enum below; LUA_NOREF until set */
     int requests_ref;  /* metatable of requests */
     int responses_ref; /* metatable of responses */
-    int start_ref, answer_ref, pump_ref, fault_ref;
+    int start_ref, answer_ref, answer_error_ref, log_failure_ref, pump_ref, fault_ref;
     uint32_t request_timeout_ms;
     struct ty_call *pool;
     size_t pooled;
@@ -51,3 +51,8 @@ const struct ty_engine_env *ty_engine_env(void);
 
 /* start(call): runs the handler of a request in a fiber. */
 int ty_call_start(lua_State *L);
+
+/* answer_error(failure, error) and log_failure(call, coroutine or traceback, error): http_call.c
+ * calls them protected. */
+int ty_call_answer_error(lua_State *L);
+int ty_call_log(lua_State *L);

@@ -177,21 +177,21 @@ static bool run(struct ty_fiber *fiber, int nargs)
     set->running = fiber;
     int status = lua_resume(fiber->co, nargs);
     set->running = outer;
-    if (!outer) {
+    if (!outer)
         show(set, NULL);
-        ty_vm_relieve(set->vm);
-    }
 
-    if (status == LUA_YIELD && fiber->wait) {
+    bool parked = status == LUA_YIELD && fiber->wait;
+    if (parked) {
         lua_pop(fiber->co, 1); /* the park token */
-        return true;
-    }
-    if (status == LUA_YIELD) {
+    } else if (status == LUA_YIELD) {
         lua_pushliteral(fiber->co, "coroutine.yield() outside a coroutine");
-        status = LUA_ERRRUN;
+        finish(fiber, LUA_ERRRUN);
+    } else {
+        finish(fiber, status);
     }
-    finish(fiber, status);
-    return false;
+    if (!outer)
+        ty_vm_relieve(set->vm); /* last: the fiber's stack may have held what is too much */
+    return parked;
 }
 
 static void prepare(struct ty_fiber *fiber, const struct ty_fiber_options *options,
@@ -211,7 +211,6 @@ static void prepare(struct ty_fiber *fiber, const struct ty_fiber_options *optio
     fiber->wait = NULL;
     fiber->child = NULL;
     fiber->parent = NULL;
-    fiber->context_ref = LUA_NOREF;
     fiber->failure_ref = LUA_NOREF;
 
     if (parent) {
@@ -234,18 +233,27 @@ static void prepare(struct ty_fiber *fiber, const struct ty_fiber_options *optio
 struct ty_fiber *ty_fiber_start(lua_State *L, int nargs, const struct ty_fiber_options *options)
 {
     struct ty_fibers *set = ty_fibers_of(L);
-    struct ty_fiber *fiber = create(set, L);
+    struct ty_fiber *parent = options->detached ? NULL : set->running;
     bool full = set->count >= set->max;
+    int context = LUA_NOREF;
 
-    prepare(fiber, options, options->detached ? NULL : set->running);
+    /* What may throw comes first. */
     if (full) {
         lua_pop(L, nargs + 1);
-        ty_push_error(fiber->co, TY_ERR_UNAVAILABLE, "FIBERS", "too many fibers (lua.fibers_max)");
+        nargs =
+            ty_push_error(L, TY_ERR_UNAVAILABLE, "FIBERS", "too many fibers (lua.fibers_max)") - 1;
+    } else if (parent) {
+        context = ty_fiber_derive_context(L, parent);
+    }
+    struct ty_fiber *fiber = create(set, L);
+
+    prepare(fiber, options, parent);
+    fiber->context_ref = context;
+    lua_xmove(L, fiber->co, nargs + 1);
+    if (full) {
         finish(fiber, LUA_ERRRUN);
         return NULL;
     }
-    ty_fiber_inherit_context(fiber);
-    lua_xmove(L, fiber->co, nargs + 1);
     return run(fiber, nargs) ? fiber : NULL;
 }
 
@@ -297,7 +305,8 @@ static int push_results(lua_State *L)
 }
 
 /* Results are built on the main state under a protected call, and only then moved over: an
- * error while building them must not unwind through libuv. */
+ * error while building them must not unwind through libuv. It goes to the fiber, which unwinds:
+ * what it has open ends as it would for any other error. */
 static void resume(struct ty_fiber *fiber, ty_push_fn *push, void *arg)
 {
     lua_State *L = fiber->set->L;
@@ -305,11 +314,12 @@ static void resume(struct ty_fiber *fiber, ty_push_fn *push, void *arg)
     int status = lua_cpcall(L, push_results, &r);
 
     if (status) {
-        lua_xmove(L, fiber->co, 1);
-        finish(fiber, status);
-    } else {
-        run(fiber, r.count);
+        lua_pushnil(L);
+        lua_insert(L, -2);
+        lua_xmove(L, fiber->co, 2);
+        r.count = 2;
     }
+    run(fiber, r.count);
 }
 
 void ty_wake(struct ty_wait *wait, ty_push_fn *push, void *arg)

@@ -211,18 +211,16 @@ static void push_context(lua_State *L, struct ty_fiber *fiber)
 }
 
 /* A child reads its owner's context and writes its own. */
-void ty_fiber_inherit_context(struct ty_fiber *fiber)
+int ty_fiber_derive_context(lua_State *L, struct ty_fiber *parent)
 {
-    lua_State *L = fiber->set->L;
-
-    if (!fiber->parent || fiber->parent->context_ref == LUA_NOREF)
-        return;
-    push_context(L, fiber);
+    if (parent->context_ref == LUA_NOREF)
+        return LUA_NOREF;
     lua_newtable(L);
-    push_context(L, fiber->parent);
+    lua_newtable(L);
+    push_context(L, parent);
     lua_setfield(L, -2, "__index");
     lua_setmetatable(L, -2);
-    lua_pop(L, 1);
+    return luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
 /* context() -> table */

@@ -45,8 +45,8 @@ extern char ty_park_token;
 
 struct ty_fibers *ty_fibers_of(lua_State *L);
 
-/* Gives a child its owner's context, if there is one. */
-void ty_fiber_inherit_context(struct ty_fiber *fiber);
+/* Makes a context for a child of `parent`: a reference, or LUA_NOREF if the parent has none. */
+int ty_fiber_derive_context(lua_State *L, struct ty_fiber *parent);
 
 /* "scripts/app/orders.lua:12": the innermost line of the application in `co`, else any Lua line. */
 void ty_fiber_line(lua_State *co, char *out, size_t size);

@@ -65,8 +65,7 @@ void ty_generation_forget_calls(struct ty_generation *gen)
 
 /* ---- what goes wrong */
 
-/* log_failure(call, coroutine or traceback, error) */
-static int log_failure(lua_State *L)
+int ty_call_log(lua_State *L)
 {
     struct ty_call *call = lua_touserdata(L, 1);
     lua_State *co = lua_touserdata(L, 2);
@@ -106,7 +105,7 @@ static void report(struct ty_call *call, lua_State *co)
 {
     lua_State *L = call->gen->vm->L;
 
-    lua_pushcfunction(L, log_failure);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, call->gen->log_failure_ref);
     lua_pushlightuserdata(L, call);
     lua_pushlightuserdata(L, co);
     lua_pushvalue(L, -4);
@@ -158,40 +157,72 @@ static void set_error_kind(lua_State *L, struct ty_request *req)
 
 static bool answer(struct ty_call *call);
 
-/* Answers with what the application makes of the error on top of L (popped), or the built-in
- * 500. Returns as answer(). */
-static bool answer_error(struct ty_call *call, lua_State *co)
-{
-    struct ty_generation *gen = call->gen;
-    lua_State *L = gen->vm->L;
+struct failure {
+    struct ty_call *call;
+    lua_State *co; /* where it was raised, or NULL */
+    bool finished;
+};
 
-    set_error_kind(L, call->req);
-    if (call->req->aborted) {
-        lua_pop(L, 1);
-        ty_answer_builtin_error(call); /* nobody hears it */
-        return true;
-    }
-    if (!is_expected(L))
-        report(call, co);
-    if (gen->handlers[TY_HANDLER_ERROR] != LUA_NOREF && !call->failing) {
-        call->failing = true;
-        lua_rawgeti(L, LUA_REGISTRYINDEX, gen->handlers[TY_HANDLER_ERROR]);
-        lua_insert(L, -2);
-        lua_rawgeti(L, LUA_REGISTRYINDEX, call->anchor);
-        if (gen->vm->env->development && co)
-            luaL_traceback(L, co, NULL, 0);
-        else
-            lua_pushnil(L);
-        if (lua_pcall(L, 3, 1, 0) == 0)
-            return answer(call);
-        report(call, NULL);
-    }
-    lua_pop(L, 1);
+static void push_error_handler(lua_State *L, struct failure *failure, int error)
+{
+    struct ty_generation *gen = failure->call->gen;
+
+    lua_rawgeti(L, LUA_REGISTRYINDEX, gen->handlers[TY_HANDLER_ERROR]);
+    lua_pushvalue(L, error);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, failure->call->anchor);
+    if (gen->vm->env->development && failure->co)
+        luaL_traceback(L, failure->co, NULL, 0);
+    else
+        lua_pushnil(L);
+}
+
+static void give_up(struct ty_call *call)
+{
     if (call->streaming)
         call->to->end(call->req, true); /* too late for another answer */
     else
         ty_answer_builtin_error(call);
-    return true;
+}
+
+int ty_call_answer_error(lua_State *L)
+{
+    struct failure *failure = lua_touserdata(L, 1);
+    struct ty_call *call = failure->call;
+
+    set_error_kind(L, call->req);
+    if (!call->req->aborted) { /* else nobody hears it */
+        if (!is_expected(L))
+            report(call, failure->co);
+        if (call->gen->handlers[TY_HANDLER_ERROR] != LUA_NOREF && !call->failing) {
+            call->failing = true;
+            push_error_handler(L, failure, 2);
+            if (lua_pcall(L, 3, 1, 0) == 0) {
+                failure->finished = answer(call);
+                return 0;
+            }
+            report(call, NULL);
+        }
+    }
+    give_up(call);
+    return 0;
+}
+
+/* Answers with what the application makes of the error on top of L (popped), or the built-in
+ * 500. Protected, because memory may be what is missing. Returns as answer(). */
+static bool answer_error(struct ty_call *call, lua_State *co)
+{
+    lua_State *L = call->gen->vm->L;
+    struct failure failure = {call, co, true};
+
+    lua_rawgeti(L, LUA_REGISTRYINDEX, call->gen->answer_error_ref);
+    lua_insert(L, -2);
+    lua_pushlightuserdata(L, &failure);
+    lua_insert(L, -2);
+    if (lua_pcall(L, 2, 0, 0)) {
+        lua_pop(L, 1);
+        give_up(call);
+    }
+    return failure.finished;
 }
 
 /* Sends the result on top of L (popped). False if the answer goes on in a fiber of its own, which
@@ -321,7 +352,7 @@ int ty_call_failed(lua_State *L)
     set_error_kind(L, req);
     if (req->aborted || is_expected(L))
         return 0;
-    lua_pushcfunction(L, log_failure);
+    lua_pushcfunction(L, ty_call_log);
     lua_pushlightuserdata(L, req->data);
     lua_pushvalue(L, 1);
     lua_pushvalue(L, 2);

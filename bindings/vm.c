@@ -17,6 +17,7 @@
 enum {
     GUARD_INSTRUCTIONS = 10000,
     GC_PAUSE = 400, /* percent of live memory; 200, the default, costs a request a tenth more */
+    RESERVE = 1024 * 1024, /* beyond the limit, to log and answer what went over it */
 };
 
 static const char LOADER[] = "lib/tycho/_private/loader.lua";
@@ -25,28 +26,83 @@ static const char LOADER_KEY = 0;
 int luaopen_cjson(lua_State *L);
 int luaopen_cjson_safe(lua_State *L);
 
+/* Stops what loads too long, and what takes too much memory. It stays armed until loading is
+ * over, or enough memory is free: pcall cannot keep it. */
+static void on_hook(lua_State *L, lua_Debug *ar);
+
+static void set_hook(struct ty_vm *vm)
+{
+    if (vm->pressed)
+        lua_sethook(vm->L, on_hook, LUA_MASKCOUNT, 1);
+    else if (vm->guard_ms)
+        lua_sethook(vm->L, on_hook, LUA_MASKCOUNT, GUARD_INSTRUCTIONS);
+    else
+        lua_sethook(vm->L, NULL, 0, 0);
+}
+
+/* What may not be allocated raises "not enough memory". The limit is for scripts; what the server
+ * does outside of fibers must not fail for what a fiber has taken. */
+static bool is_refused(struct ty_vm *vm, size_t bytes)
+{
+    if (!vm->pressed && vm->fibers) {
+        vm->pressed = true;
+        set_hook(vm);
+    }
+    if (bytes <= vm->bytes_max)
+        return false;
+    return bytes > vm->bytes_max + RESERVE || !vm->fibers || ty_fiber_running(vm->L);
+}
+
 /* Counts, and leaves the rest to LuaJIT's own allocator: faster than malloc for what Lua does, and
  * the state's memory goes back to the system as a whole. */
 static void *allocate(void *ud, void *old, size_t old_size, size_t size)
 {
     struct ty_vm *vm = ud;
-
     size_t bytes = vm->bytes + size - old_size;
 
-    if (bytes > vm->bytes_max && size > old_size)
-        return NULL; /* raises "not enough memory" */
-    vm->bytes = bytes;
-    return vm->heap_alloc(vm->heap_data, old, old_size, size);
+    if (bytes > vm->bytes_soft && size > old_size && is_refused(vm, bytes))
+        return NULL;
+    void *memory = vm->heap_alloc(vm->heap_data, old, old_size, size);
+    if (memory || !size)
+        vm->bytes = bytes;
+    return memory;
 }
 
-void ty_vm_collect(struct ty_vm *vm)
+static void collect(struct ty_vm *vm, lua_State *L)
 {
-    lua_gc(vm->L, LUA_GCCOLLECT, 0);
+    lua_gc(L, LUA_GCCOLLECT, 0);
     /* Not again until a quarter of what is left has been filled. */
     vm->relief = vm->bytes_max / 2;
     size_t next = vm->bytes + (vm->bytes_max - vm->bytes) / 4;
     if (next > vm->relief)
         vm->relief = next;
+    if (vm->pressed && vm->bytes <= vm->bytes_soft) {
+        vm->pressed = false;
+        set_hook(vm);
+    }
+}
+
+void ty_vm_collect(struct ty_vm *vm)
+{
+    collect(vm, vm->L);
+}
+
+static void on_hook(lua_State *L, lua_Debug *ar)
+{
+    struct ty_vm *vm = ty_vm_of(L);
+    bool scripted = vm->guard_ms || ty_fiber_running(L); /* else an error is being answered */
+    const char *what = NULL;
+
+    if (vm->pressed && scripted)
+        collect(vm, L);
+    if (vm->pressed && scripted)
+        what = "not enough memory (lua.memory_max)";
+    else if (vm->guard_ms && ty_now_ms() >= vm->guard_ms)
+        what = "loading took too long (reload.load_timeout)";
+    if (!what)
+        return;
+    lua_getinfo(L, "Sl", ar);
+    luaL_error(L, "%s:%d: %s", ar->short_src, ar->currentline, what);
 }
 
 struct ty_vm *ty_vm_of(lua_State *L)
@@ -105,6 +161,7 @@ struct ty_vm *ty_vm_new(const struct ty_engine_env *env, struct ty_config *confi
     vm->bytes_max = ty_config_bytes(config, "lua.memory_max");
     if (!vm->bytes_max)
         vm->bytes_max = SIZE_MAX / 2;
+    vm->bytes_soft = vm->bytes_max - vm->bytes_max / 8;
     vm->relief = vm->bytes_max / 2;
     vm->heap = luaL_newstate(); /* only its allocator is used */
     if (vm->heap) {
@@ -136,18 +193,6 @@ void ty_vm_free(struct ty_vm *vm)
     free(vm);
 }
 
-/* Stops what loads too long. It stays armed until loading is over, so that pcall cannot keep it. */
-static void on_guard(lua_State *L, lua_Debug *ar)
-{
-    struct ty_vm *vm = ty_vm_of(L);
-
-    if (!vm->guard_ms || ty_now_ms() < vm->guard_ms)
-        return;
-    lua_getinfo(L, "Sl", ar);
-    luaL_error(L, "%s:%d: loading took too long (reload.load_timeout)", ar->short_src,
-               ar->currentline);
-}
-
 void ty_vm_push_loader(lua_State *L, const char *name)
 {
     lua_pushlightuserdata(L, (void *)&LOADER_KEY);
@@ -165,10 +210,10 @@ int ty_vm_call_loader(struct ty_vm *vm, const char *name, int nargs, int nresult
     lua_insert(L, -1 - nargs);
 
     vm->guard_ms = ty_now_ms() + limit;
-    lua_sethook(L, on_guard, LUA_MASKCOUNT, GUARD_INSTRUCTIONS);
+    set_hook(vm);
     int status = lua_pcall(L, nargs, nresults, 0);
-    lua_sethook(L, NULL, 0, 0);
     vm->guard_ms = 0;
+    set_hook(vm);
     return status;
 }
 

@@ -2,6 +2,9 @@
  *
  * The state's allocator counts bytes, and its user data is this struct, so that any binding
  * finds its context from a lua_State in two loads and without the registry.
+ *
+ * A script that takes too much memory meets a hook first: it collects, and raises, with the line,
+ * if that was not enough. The allocator itself refuses later, and what allocates at one stroke.
  */
 #pragma once
 
@@ -27,7 +30,9 @@ struct ty_vm {
     void *generation;         /* the engine's; NULL: a state without one */
     size_t bytes;             /* allocated now */
     size_t bytes_max;
-    size_t relief;     /* at so many bytes a whole collection is due */
+    size_t bytes_soft; /* beyond it the hook is armed */
+    size_t relief;     /* at so many bytes a whole collection is due between runs */
+    bool pressed;      /* the hook is armed for memory */
     uint64_t guard_ms; /* monotonic: until when loading may run; 0: not loading */
 };
 
@@ -39,8 +44,7 @@ struct ty_vm *ty_vm_new(const struct ty_engine_env *env, struct ty_config *confi
 /* No fiber may be left. */
 void ty_vm_free(struct ty_vm *vm);
 
-/* Between runs: collects when the state comes near its limit. LuaJIT does not by itself: what
- * cannot be allocated raises at once. */
+/* Between runs: collects when the state comes near its limit. LuaJIT does not by itself. */
 void ty_vm_collect(struct ty_vm *vm);
 
 static inline void ty_vm_relieve(struct ty_vm *vm)
