@@ -1,6 +1,8 @@
 /* Bytes on their way to the client. What the socket takes at once is never copied again; the
  * rest waits in the connection's output, which exists only for that long. */
+#include <errno.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 
 #include "http/conn.h"
 #include "tycho/memory.h"
@@ -82,6 +84,30 @@ static void keep(struct ty_http_conn *conn, const char *data, size_t len)
         broken(conn);
 }
 
+/* What the socket takes at once: a count, or a UV_E* code. The usual answer is one run of bytes, and
+ * send() is the cheapest call for that: write() and writev() go through the file layer first. */
+static ssize_t try_send(struct ty_http_conn *conn, struct ty_slice head, struct ty_slice body)
+{
+    if (head.len && body.len) {
+        uv_buf_t bufs[2] = {
+            {.base = (char *)(uintptr_t)head.data, .len = head.len},
+            {.base = (char *)(uintptr_t)body.data, .len = body.len},
+        };
+        return uv_try_write((uv_stream_t *)&conn->tcp, bufs, 2);
+    }
+
+    struct ty_slice run = head.len ? head : body;
+    uv_os_fd_t fd;
+    ssize_t n = uv_fileno((uv_handle_t *)&conn->tcp, &fd);
+
+    if (n < 0)
+        return n;
+    do
+        n = send(fd, run.data, run.len, MSG_DONTWAIT | MSG_NOSIGNAL);
+    while (n < 0 && errno == EINTR);
+    return n < 0 ? uv_translate_sys_error(errno) : n;
+}
+
 static void send_now(struct ty_http_conn *conn, struct ty_slice head, struct ty_slice body)
 {
     size_t total = head.len + body.len, done = 0;
@@ -93,12 +119,7 @@ static void send_now(struct ty_http_conn *conn, struct ty_slice head, struct ty_
     bool was_busy = conn->output;
 
     if (!was_busy) {
-        uv_buf_t bufs[2] = {
-            {.base = (char *)(uintptr_t)head.data, .len = head.len},
-            {.base = (char *)(uintptr_t)body.data, .len = body.len},
-        };
-        int n = head.len ? uv_try_write((uv_stream_t *)&conn->tcp, bufs, body.len ? 2 : 1)
-                         : uv_try_write((uv_stream_t *)&conn->tcp, bufs + 1, 1);
+        ssize_t n = try_send(conn, head, body);
 
         if (n < 0 && n != UV_EAGAIN) {
             broken(conn);
