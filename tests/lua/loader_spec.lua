@@ -75,4 +75,11 @@ describe("application code", function()
   it("learns which file a missing module would be", function()
     assert.error_matches(function() run('require "app.nothing"') end, "app/nothing.lua")
   end)
+
+  it("learns in one line that the library has no such module", function()
+    local _, err = pcall(run, 'require "tycho.jsno"')
+
+    assert.equal("app/test.lua:1: module 'tycho.jsno' not found: "
+      .. "the standard library has none of this name", err)
+  end)
 end)

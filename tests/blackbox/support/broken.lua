@@ -21,6 +21,8 @@ local MISTAKES = {
   { "an index of nil", "local x\nlocal y = x.y", 3, "index" },
   { "arithmetic on text", "local x = {} + 1", 2, "arithmetic" },
   { "an error", "error('the shop is closed')", 2, "the shop is closed" },
+  { "an error that is no text", "error({})", 2, "a table was raised" },
+  { "a module that the library does not have", "require 'tycho.jsno'", 2, "tycho.jsno" },
   { "a failed assertion in a function", "local function f()\n  error('not like this')\nend\nf()", 3,
     "not like this" },
   { "a module that is not there", "local x = require 'app.nowhere'", 2, "app.nowhere" },

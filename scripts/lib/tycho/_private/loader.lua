@@ -99,29 +99,45 @@ end
 
 local LOADING = {}
 
--- Errors say where: a message without a place, or with a place in the library, gets the innermost
--- line of the application.
-local function locate(err)
-  local message = tostring(err)
-  local inside, words = message:match("^(tycho/[^\n:]+:%d+: )(.*)$")
-  if not inside and message:find("^[^\n:]+:%d+: ") then
-    return message
-  end
-  for level = 2, 64 do
+local PLACED = "^[^\n:]+:%d+: "
+
+-- The innermost line of the application, as "file:line: ".
+local function innermost_line()
+  for level = 3, 64 do
     local info = real.getinfo(level, "Sl")
     if not info then
       break
     end
     if info.currentline > 0 and info.source:sub(1, #root + 2) == "@" .. root .. "/" then
-      return ("%s:%d: %s"):format(info.short_src, info.currentline, words or message)
+      return ("%s:%d: "):format(info.short_src, info.currentline)
     end
   end
-  return message
+end
+
+local raised = {} -- what a chunk raised that is no text, and where
+
+-- Errors say where: a message without a place, or with a place in the library, gets the innermost
+-- line of the application.
+local function locate(err)
+  local message = type(err) == "table" and not real.getmetatable(err) and "a table was raised"
+    or tostring(err)
+  local inside, words = message:match("^(tycho/[^\n:]+:%d+: )(.*)$")
+  if not inside and message:find(PLACED) then
+    return message
+  end
+  local place = err ~= nil and rawequal(raised.err, err) and raised.place or innermost_line()
+  return (place or "") .. (words or message)
 end
 
 -- The stack is still there where a chunk fails, and no longer where that is reported.
 local function locate_text(err)
-  return type(err) == "string" and locate(err) or err
+  if type(err) == "string" then
+    return locate(err)
+  end
+  if not rawequal(raised.err, err) then
+    raised.err, raised.place = err, innermost_line()
+  end
+  return err
 end
 
 local function require_application(name, text, file)
@@ -155,7 +171,14 @@ local function check_allowed(name)
     error(("module '%s' is not for applications; scripts.grants can allow '%s'")
       :format(name, grant), 3)
   end
-  return grant or name == "tycho" or name:find("^tycho%.") or name:find("^cjson")
+  if name == "tycho" or name:find("^tycho%.") then
+    if not library_file(name) then
+      error(("module '%s' not found: the standard library has none of this name")
+        :format(name), 3)
+    end
+    return true
+  end
+  return grant or name:find("^cjson")
 end
 
 local function sandbox_require(name)
@@ -317,7 +340,7 @@ function loader.load_all()
   for _, file in ipairs(files) do
     local ok, err = xpcall(sandbox_require, locate, module_name(file))
     if not ok then
-      return err
+      return err:find(PLACED) and err or ("%s/%s: %s"):format(root, file, err)
     end
   end
   real.require("tycho.app").seal()
