@@ -107,7 +107,9 @@ describe("a start", function()
   end)
 
   it("refuses a syntax error, with file and line", function()
-    local said = refused { scripts = { ["app/orders.lua"] = "local x = 1\n\nlocal = 2\n" } }
+    local said = one_line(refused {
+      scripts = { ["app/orders.lua"] = "local x = 1\n\nlocal = 2\n" },
+    })
 
     assert.is_truthy(said:find("scripts/app/orders.lua:3:", 1, true), said)
   end)
@@ -119,11 +121,23 @@ describe("a start", function()
       ["\n\nwhile true do end"] = "scripts/app/main.lua:3:",
       ["x = 1"] = "scripts/app/main.lua:1: global variable 'x'",
     } do
-      local said = refused {
+      local said = one_line(refused {
         scripts = { ["app/main.lua"] = text }, config = { reload = { load_timeout = "300ms" } },
-      }
+      })
       assert.is_truthy(said:find(where, 1, true), said)
     end
+  end)
+
+  it("refuses a place where no database can be, and names the setting", function()
+    local said = one_line(refused {
+      files = { nowhere = "a file" },
+      scripts = {
+        ["app/main.lua"] = "", ["migrations/001_first.sql"] = "create table things (id integer);",
+      },
+      config = { databases = { default = { url = "sqlite:nowhere/tycho.db" } } },
+    })
+
+    assert.matches("nowhere/tycho%.db: Not a directory %(databases%.default%.url%)", said)
   end)
 
   it("refuses a second server with the same control socket, and leaves the first alone", function()

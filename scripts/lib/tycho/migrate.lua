@@ -11,6 +11,7 @@ local crypto = require "tycho.crypto"
 local database = require "tycho.db"
 local log = require("tycho.log").module "db"
 local config = require "tycho.config"
+local errors = require "tycho.errors"
 local options = require "tycho.options"
 local vm = require "tycho.core.vm"
 
@@ -199,6 +200,17 @@ function migrate.status(opts)
   return list
 end
 
+-- A database that cannot be opened is a fault of the configuration, which the message names.
+local function run_named(name)
+  local ok, result = pcall(migrate.run, { database = name })
+  if ok then
+    return result
+  elseif errors.is(result, "unavailable") then
+    error(("%s (databases.%s.url)"):format(tostring(result), name), 0)
+  end
+  error(result, 0)
+end
+
 ---Migrates every database whose `databases.<name>.migrate` says `auto`: done before a new
 ---generation goes live, by the process that tries it out.
 ---
@@ -211,7 +223,7 @@ function migrate.run_on_start()
   local all = {}
   for name, settings in pairs(config.get("databases", {})) do
     if settings.migrate == "auto" then
-      for _, file in ipairs(migrate.run { database = name }) do
+      for _, file in ipairs(run_named(name)) do
         all[#all + 1] = file
         log:info("applied a migration", { file = file, db = name })
       end
