@@ -46,6 +46,7 @@ describe("tycho dev", function()
 
     local page = s:request("GET", "/", HTML).body
     assert.is_truthy(page:find("scripts/app/main.lua:3: unexpected symbol", 1, true), page)
+    assert.is_truthy(page:find('class="hit">   3  local x = = 1', 1, true), page)
     assert.is_truthy(s:output():find("scripts/app/main.lua:3: unexpected symbol", 1, true))
 
     s:write("app/main.lua", APP:format "three")

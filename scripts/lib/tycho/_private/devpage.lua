@@ -24,10 +24,20 @@ local function escape(text)
     ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;" }))
 end
 
+-- The file as it was saved, which is not what runs; the scripts only: a configuration has secrets.
+local function saved_file(name)
+  local file = io.open(vm.about().root .. "/" .. name, "rb")
+  local text = file and file:read "*a"
+  if file then
+    file:close()
+  end
+  return text
+end
+
 -- The lines around file:line, the one in question marked; nil when the file is not ours.
-local function excerpt(place)
-  local file, line = place:match("^[^/\n]+/([^:\n]+):(%d+)")
-  local text = file and vm.file(file)
+local function excerpt(place, read)
+  local folder, file, line = place:match("^([^/\n]+)/([^:\n]+):(%d+)")
+  local text = file and folder == vm.about().root:match("[^/]+$") and read(file)
   if not text then
     return nil
   end
@@ -52,8 +62,9 @@ end
 ---@param title string
 ---@param message string "file:line: what", perhaps several lines
 ---@param traceback? string
+---@param read? fun(name: string): string? where the lines come from; what runs by default
 ---@return tycho.Response
-function devpage.render(req, title, message, traceback)
+function devpage.render(req, title, message, traceback, read)
   if not wants_html(req) then
     return setmetatable({
       status = 500,
@@ -69,7 +80,7 @@ function devpage.render(req, title, message, traceback)
     STYLE, "</style><main><h1>", escape(title), "</h1><p>", escape(req.method .. " " .. req.path),
     "</p><pre>", escape(message), "</pre>",
   }
-  local source = excerpt(message)
+  local source = excerpt(message, read or vm.file)
   if source then
     parts[#parts + 1] = "<pre>" .. source .. "</pre>"
   end
@@ -87,7 +98,7 @@ end
 ---@param req tycho.Request
 ---@return tycho.Response
 function devpage.fault(req)
-  return devpage.render(req, "The last save does not run", vm.fault() or "")
+  return devpage.render(req, "The last save does not run", vm.fault() or "", nil, saved_file)
 end
 
 return devpage
