@@ -3,7 +3,7 @@
 #include "http/conn.h"
 #include "tycho/log.h"
 
-enum { NAME_MAX_LEN = 64, STATUS_ABORTED = 499 };
+enum { NAME_MAX_LEN = 64, STATUS_ABORTED = 499, PATH_SHOWN = 100, MESSAGE_LEN = PATH_SHOWN + 64 };
 
 /* The log redacts parameters whose names it knows; a percent-encoded name would get past it. */
 static bool hides_secret(struct ty_slice name)
@@ -58,6 +58,15 @@ static void add_path(struct ty_buf *fields, const struct ty_request *req)
     ty_buf_close(&path);
 }
 
+/* What the message shows of the target; all of it is in the fields. */
+static size_t path_len(struct ty_slice target)
+{
+    const char *mark = target.len ? memchr(target.data, '?', target.len) : NULL;
+    size_t len = mark ? (size_t)(mark - target.data) : target.len;
+
+    return len < PATH_SHOWN ? len : PATH_SHOWN;
+}
+
 void ty_access_log(struct ty_exchange *ex, uint64_t took_ns)
 {
     struct ty_request *req = &ex->req;
@@ -89,8 +98,9 @@ void ty_access_log(struct ty_exchange *ex, uint64_t took_ns)
         .fields = fields->data,
         .fields_len = fields->len,
     };
-    char message[64];
-    int len = snprintf(message, sizeof(message), "%s %d", method, status);
+    char message[MESSAGE_LEN];
+    int len = snprintf(message, sizeof(message), "%s %.*s %d", method, (int)path_len(req->target),
+                       req->target.data ? req->target.data : "", status);
 
     ty_log_text(TY_LOG_INFO, "access", &context, message, (size_t)len);
 }
