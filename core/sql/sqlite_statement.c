@@ -228,16 +228,12 @@ static int bind_value(sqlite3_stmt *handle, int index, const struct ty_sqlite_va
 int ty_sqlite_stmt_bind(struct ty_sqlite_conn *conn, struct ty_sqlite_stmt *stmt,
                         struct ty_sqlite_op *op)
 {
-    static const struct ty_sqlite_value null = {.type = TY_SQLITE_NULL};
-
-    if (op->param_count > stmt->param_max)
+    if (op->param_count != stmt->param_max)
         return ty_sqlite_fail(op, TY_ERR_INTERNAL, "placeholder",
                               "%u values were given for %u placeholders", op->param_count,
                               stmt->param_max);
     for (unsigned i = 0; i < stmt->slot_count; i++) {
-        unsigned number = stmt->slots[i];
-        const struct ty_sqlite_value *value =
-            number <= op->param_count ? &op->params[number - 1] : &null;
+        const struct ty_sqlite_value *value = &op->params[stmt->slots[i] - 1];
         int code = bind_value(stmt->handle, (int)i + 1, value);
 
         if (code != SQLITE_OK)
