@@ -48,6 +48,7 @@ struct ty_db_handle {
     struct ty_sqlite_tx *tx; /* NULL: not begun yet, or over */
     struct ty_db *db;
     unsigned era;
+    struct ty_fiber_end end; /* of the fiber that began it */
 };
 
 /* One operation, and the fiber that waits for it. */

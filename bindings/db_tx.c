@@ -13,6 +13,13 @@ static void drop_handle(struct ty_db_handle *handle)
     if (handle->tx && handle->era == ty_db_era())
         ty_sqlite_tx_drop(handle->tx);
     handle->tx = NULL;
+    ty_fiber_forget_end(&handle->end);
+}
+
+/* Whatever became of the fiber: nobody will end its transaction any more. */
+static void on_fiber_end(struct ty_fiber_end *end)
+{
+    drop_handle((struct ty_db_handle *)((char *)end - offsetof(struct ty_db_handle, end)));
 }
 
 static int l_handle_gc(lua_State *L)
@@ -25,7 +32,7 @@ static struct ty_db_handle *push_handle(lua_State *L, struct ty_db *db)
 {
     struct ty_db_handle *handle = lua_newuserdata(L, sizeof(*handle));
 
-    *handle = (struct ty_db_handle){.db = db, .era = ty_db_era()};
+    *handle = (struct ty_db_handle){.db = db, .era = ty_db_era(), .end.run = on_fiber_end};
     if (luaL_newmetatable(L, handle_name)) {
         lua_pushcfunction(L, l_handle_gc);
         lua_setfield(L, -2, "__gc");
@@ -97,6 +104,7 @@ int ty_db_begin(lua_State *L)
     if (!db)
         return ty_push_core_error(L, &error);
     struct ty_db_handle *handle = push_handle(L, db);
+    ty_fiber_at_end(L, &handle->end);
     lua_pushvalue(L, -1);
     int ref = luaL_ref(L, LUA_REGISTRYINDEX);
 

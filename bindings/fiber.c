@@ -11,7 +11,7 @@
 #include "tycho/memory.h"
 #include "vm.h"
 
-enum { POOL_MAX = 256 };
+enum { POOL_MAX = 256, REFUSALS_MAX = 1000 };
 
 char ty_park_token; /* its address marks our yields, see tycho/coroutine.lua */
 
@@ -130,6 +130,11 @@ static void finish(struct ty_fiber *fiber, int status)
     lua_State *co = fiber->co;
 
     orphan_children(fiber);
+    while (fiber->ends) {
+        struct ty_fiber_end *end = fiber->ends;
+        ty_fiber_forget_end(end);
+        end->run(end);
+    }
     luaL_unref(co, LUA_REGISTRYINDEX, fiber->context_ref);
     if (status == 0 && fiber->failure_ref != LUA_NOREF) {
         lua_rawgeti(co, LUA_REGISTRYINDEX, fiber->failure_ref);
@@ -166,6 +171,20 @@ static void show(struct ty_fibers *set, const char *owner)
     atomic_store_explicit(&slot->script_bytes, set->vm->bytes, memory_order_relaxed);
 }
 
+static const char *doom(const struct ty_fiber *fiber, enum ty_error_kind *kind);
+
+/* It yielded, and not to wait for something. */
+static void push_misuse(struct ty_fiber *fiber)
+{
+    enum ty_error_kind kind;
+    const char *why = doom(fiber, &kind);
+
+    if (why)
+        ty_push_error(fiber->co, kind, NULL, "%s, and the fiber went on trying to wait", why);
+    else
+        lua_pushliteral(fiber->co, "coroutine.yield() outside a coroutine");
+}
+
 /* Runs the fiber until it parks (true) or ends. Its stack holds `nargs` values to pass in. */
 static bool run(struct ty_fiber *fiber, int nargs)
 {
@@ -184,7 +203,7 @@ static bool run(struct ty_fiber *fiber, int nargs)
     if (parked) {
         lua_pop(fiber->co, 1); /* the park token */
     } else if (status == LUA_YIELD) {
-        lua_pushliteral(fiber->co, "coroutine.yield() outside a coroutine");
+        push_misuse(fiber);
         finish(fiber, LUA_ERRRUN);
     } else {
         finish(fiber, status);
@@ -208,6 +227,8 @@ static void prepare(struct ty_fiber *fiber, const struct ty_fiber_options *optio
     fiber->deadline_ms = options->timeout_ms ? now + options->timeout_ms : 0;
     fiber->cancelled = NULL;
     fiber->shields = 0;
+    fiber->refusals = 0;
+    fiber->ends = NULL;
     fiber->wait = NULL;
     fiber->child = NULL;
     fiber->parent = NULL;
@@ -410,7 +431,10 @@ int ty_park(lua_State *L, struct ty_wait *wait, ty_cancel_fn *cancel, double tim
     if (why) {
         wait->fiber = NULL;
         cancel(wait);
-        return ty_push_error(L, kind, NULL, "%s", why);
+        if (++fiber->refusals <= REFUSALS_MAX)
+            return ty_push_error(L, kind, NULL, "%s", why);
+        lua_pushlightuserdata(L, &ty_park_token); /* for good */
+        return lua_yield(L, 1);
     }
 
     fiber->wait = wait;
@@ -420,6 +444,29 @@ int ty_park(lua_State *L, struct ty_wait *wait, ty_cancel_fn *cancel, double tim
 
     lua_pushlightuserdata(L, &ty_park_token);
     return lua_yield(L, 1);
+}
+
+/* ---- what ends with a fiber */
+
+void ty_fiber_at_end(lua_State *L, struct ty_fiber_end *end)
+{
+    struct ty_fiber *fiber = ty_fibers_of(L)->running;
+
+    end->next = fiber->ends;
+    if (end->next)
+        end->next->prev = &end->next;
+    end->prev = &fiber->ends;
+    fiber->ends = end;
+}
+
+void ty_fiber_forget_end(struct ty_fiber_end *end)
+{
+    if (!end->prev)
+        return;
+    *end->prev = end->next;
+    if (end->next)
+        end->next->prev = end->prev;
+    end->prev = NULL;
 }
 
 /* ---- asking */
@@ -440,9 +487,10 @@ uv_loop_t *ty_fiber_loop(lua_State *L)
     struct ty_fibers *set = ty_fibers_of(L);
 
     if (!set->running)
-        luaL_error(L, "cannot wait here: not in a fiber (is this the top level of a script?)");
+        ty_fiber_blame(L, "cannot wait here: not in a fiber (is this the top level of a script?)");
     if (!lua_isyieldable(L))
-        luaL_error(L, "cannot wait here: called back from C (table.sort, string.gsub, require)");
+        ty_fiber_blame(L, "cannot wait here: called back from C (table.sort, string.gsub, "
+                          "require)");
     return set->loop;
 }
 

@@ -11,7 +11,8 @@
  * In the last two cases the operation is cancelled and loses its fiber; its callback still
  * runs, calls ty_wake() as usual (now a no-op) and frees its memory. A fiber whose deadline has
  * passed or that was cancelled cannot wait again (except under fiber.shield): each further
- * ty_park() fails at once with the same error, so that a script which swallows it still ends.
+ * ty_park() fails at once with the same error, so that a script which swallows it still ends. One
+ * that goes on trying for ever is ended where it stands.
  *
  * Finished coroutines are pooled: starting a fiber allocates nothing in the steady state.
  */
@@ -67,6 +68,18 @@ struct ty_fiber *ty_fiber_start(lua_State *L, int nargs, const struct ty_fiber_o
 /* The owner has lost interest: the current wait is cancelled and raises, kind "cancelled". Safe at
  * any time until `done` has run; not from inside the fiber itself. `why` is a static string. */
 void ty_fiber_cancel(struct ty_fiber *fiber, const char *why);
+
+/* Something that must be over when the running fiber is: `run` is called then, whatever the end.
+ * Memory of the caller, who forgets it first when it goes away earlier. */
+struct ty_fiber_end {
+    void (*run)(struct ty_fiber_end *end);
+    struct ty_fiber_end *next, **prev;
+};
+void ty_fiber_at_end(lua_State *L, struct ty_fiber_end *end);
+void ty_fiber_forget_end(struct ty_fiber_end *end);
+
+/* Raises a message that begins with the innermost line of the application in L, if there is one. */
+int ty_fiber_blame(lua_State *L, const char *message);
 
 /* The fiber that is running, NULL outside of any. */
 struct ty_fiber *ty_fiber_running(lua_State *L);

@@ -31,7 +31,27 @@ static int l_sleep(lua_State *L)
     return ty_park(L, &fiber->nap, ty_cancel_nothing, seconds);
 }
 
-/* ---- children: a handle is a table { fiber, done, ok, error, n, ... results } */
+/* ---- children: a handle is a table { done, ok, error, n, ... results } */
+
+/* In the registry: handle -> fiber, of those that run. A script cannot forge that. */
+static const char handles_key;
+
+static void push_handles(lua_State *L)
+{
+    lua_pushlightuserdata(L, (void *)&handles_key);
+    lua_rawget(L, LUA_REGISTRYINDEX);
+}
+
+/* The fiber of the handle at `index`; NULL once it has ended. */
+static struct ty_fiber *fiber_of(lua_State *L, int index)
+{
+    push_handles(L);
+    lua_pushvalue(L, index);
+    lua_rawget(L, -2);
+    struct ty_fiber *fiber = lua_touserdata(L, -1);
+    lua_pop(L, 2);
+    return fiber;
+}
 
 struct child {
     struct ty_fibers *set;
@@ -54,10 +74,6 @@ static int store_outcome(lua_State *L)
     int handle = lua_gettop(L);
 
     luaL_checkstack(L, o->count + 4, "too many results");
-    lua_pushboolean(L, 1);
-    lua_setfield(L, handle, "done");
-    lua_pushnil(L);
-    lua_setfield(L, handle, "fiber");
     lua_xmove(o->co, L, o->count);
     if (o->status) {
         struct ty_fiber *parent = o->fiber->parent; /* NULL once it has ended */
@@ -71,10 +87,26 @@ static int store_outcome(lua_State *L)
             lua_rawseti(L, handle, i);
         lua_pushinteger(L, o->count);
         lua_setfield(L, handle, "n");
+        lua_pushboolean(L, 1);
+        lua_setfield(L, handle, "ok");
     }
-    lua_pushboolean(L, o->status == 0);
-    lua_setfield(L, handle, "ok");
     return 0;
+}
+
+/* The handle has ended; until more is known, for want of memory. All its fields exist, so that
+ * this cannot fail. */
+static void end_handle(lua_State *L, int handle_ref)
+{
+    lua_rawgeti(L, LUA_REGISTRYINDEX, handle_ref);
+    push_handles(L);
+    lua_pushvalue(L, -2);
+    lua_pushnil(L);
+    lua_rawset(L, -3);
+    lua_pop(L, 1);
+    lua_pushliteral(L, "done");
+    lua_pushboolean(L, 1);
+    lua_rawset(L, -3);
+    lua_pop(L, 1);
 }
 
 static void on_child_done(struct ty_fiber *fiber, lua_State *co, int status, int count, void *arg)
@@ -83,8 +115,9 @@ static void on_child_done(struct ty_fiber *fiber, lua_State *co, int status, int
     struct outcome outcome = {child, fiber, co, status, count};
     struct ty_fiber *parent = fiber->parent;
 
+    end_handle(child->set->L, child->handle_ref);
     if (lua_cpcall(child->set->L, store_outcome, &outcome))
-        lua_pop(child->set->L, 1); /* out of memory: the owner learns it from the missing result */
+        lua_pop(child->set->L, 1); /* the handle says so already */
     luaL_unref(child->set->L, LUA_REGISTRYINDEX, child->handle_ref);
     free(child);
     if (parent && parent->wait == &parent->children_wait)
@@ -99,6 +132,18 @@ static int l_spawn(lua_State *L)
     int nargs = lua_gettop(L) - 2;
     struct ty_fiber *parent = check_running(L);
 
+    lua_pushboolean(L, 0);
+    lua_setfield(L, 1, "done");
+    lua_pushboolean(L, 0);
+    lua_setfield(L, 1, "ok");
+    lua_pushliteral(L, "not enough memory");
+    lua_setfield(L, 1, "error");
+    push_handles(L);
+    lua_pushvalue(L, 1);
+    lua_pushboolean(L, 1);
+    lua_rawset(L, -3);
+    lua_pop(L, 1);
+
     struct child *child = ty_zalloc(sizeof(*child));
     child->set = ty_fibers_of(L);
     lua_pushvalue(L, 1);
@@ -107,18 +152,23 @@ static int l_spawn(lua_State *L)
     struct ty_fiber_options options = {.owner = parent->owner, .done = on_child_done, .arg = child};
     struct ty_fiber *fiber = ty_fiber_start(L, nargs, &options);
     if (fiber) {
+        push_handles(L);
+        lua_pushvalue(L, 1);
         lua_pushlightuserdata(L, fiber);
-        lua_setfield(L, 1, "fiber");
+        lua_rawset(L, -3);
     }
     return 0;
 }
 
-/* await(): until a child of the running fiber has ended */
+/* await(handle): until a child of the running fiber has ended, which `handle` is one of */
 static int l_await(lua_State *L)
 {
+    struct ty_fiber *child = lua_istable(L, 1) ? fiber_of(L, 1) : NULL;
     ty_fiber_loop(L);
 
     struct ty_fiber *fiber = ty_fiber_running(L);
+    if (child && child->parent != fiber)
+        return ty_fiber_blame(L, "only the fiber that started another may join it");
     fiber->children_wait.what = "child fibers";
     return ty_park(L, &fiber->children_wait, ty_cancel_nothing, -1);
 }
@@ -127,8 +177,7 @@ static int l_await(lua_State *L)
 static int l_cancel(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
-    lua_getfield(L, 1, "fiber");
-    struct ty_fiber *fiber = lua_touserdata(L, -1);
+    struct ty_fiber *fiber = fiber_of(L, 1);
     if (fiber)
         ty_fiber_cancel(fiber, "cancelled by its owner");
     return 0;
@@ -237,6 +286,15 @@ static int l_running(lua_State *L)
     return 1;
 }
 
+/* at_top() -> is this the running fiber itself, not a coroutine in it? */
+static int l_at_top(lua_State *L)
+{
+    struct ty_fiber *fiber = ty_fiber_running(L);
+
+    lua_pushboolean(L, fiber && fiber->co == L);
+    return 1;
+}
+
 /* count() -> live fibers of this state */
 static int l_count(lua_State *L)
 {
@@ -262,17 +320,28 @@ void ty_fiber_line(lua_State *co, char *out, size_t size)
     }
 }
 
+int ty_fiber_blame(lua_State *L, const char *message)
+{
+    char line[160] = "";
+
+    ty_fiber_line(L, line, sizeof(line));
+    lua_pushfstring(L, "%s%s%s", line, *line ? ": " : "", message);
+    return lua_error(L);
+}
+
 int luaopen_tycho_core_fiber(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"await", l_await},         {"cancel", l_cancel},
-        {"cancelled", l_cancelled}, {"context", l_context},
-        {"count", l_count},         {"forgive", l_forgive},
-        {"narrow", l_narrow},       {"remaining", l_remaining},
-        {"restore", l_restore},     {"running", l_running},
-        {"shield", l_shield},       {"sleep", l_sleep},
-        {"spawn", l_spawn},         {NULL, NULL},
+        {"at_top", l_at_top},       {"await", l_await},     {"cancel", l_cancel},
+        {"cancelled", l_cancelled}, {"context", l_context}, {"count", l_count},
+        {"forgive", l_forgive},     {"narrow", l_narrow},   {"remaining", l_remaining},
+        {"restore", l_restore},     {"running", l_running}, {"shield", l_shield},
+        {"sleep", l_sleep},         {"spawn", l_spawn},     {NULL, NULL},
     };
+
+    lua_pushlightuserdata(L, (void *)&handles_key);
+    lua_newtable(L);
+    lua_rawset(L, LUA_REGISTRYINDEX);
 
     lua_newtable(L);
     luaL_register(L, NULL, functions);

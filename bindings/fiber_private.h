@@ -17,6 +17,8 @@ struct ty_fiber {
     uint64_t deadline_ms;  /* monotonic; 0: none */
     const char *cancelled; /* why; NULL unless it was */
     unsigned shields;      /* nested fiber.shield() */
+    unsigned refusals;     /* waits that failed at once */
+    struct ty_fiber_end *ends;
 
     struct ty_fiber *parent, *child, *sibling, **back;
     int context_ref; /* LUA_NOREF until somebody asks */

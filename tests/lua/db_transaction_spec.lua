@@ -170,6 +170,37 @@ describe("tycho.db.transaction", function()
     assert.equal(0, total())
   end)
 
+  it("ends with its fiber, even in a coroutine that nobody resumes", function()
+    fiber.spawn(function()
+      local co = coroutine.create(function()
+        db.transaction(function()
+          insert(1)
+          coroutine.yield()
+        end)
+      end)
+      assert(coroutine.resume(co))
+    end):join()
+
+    insert(2)
+    assert.equal(2, total())
+  end)
+
+  it("ends with a fiber that is ended for trying to wait for ever", function()
+    local child = fiber.spawn(function()
+      db.transaction(function()
+        insert(1)
+        while true do
+          pcall(fiber.sleep, 60)
+        end
+      end)
+    end)
+    child:cancel()
+
+    assert.is_false(pcall(child.join, child))
+    insert(2)
+    assert.equal(2, total())
+  end)
+
   it("holds up other writers, in order, and nobody who reads", function()
     local order = {}
     local function writer(name, pause)

@@ -9,6 +9,11 @@ local function kind_of(fn, ...)
   return err and err.kind
 end
 
+-- What is said to be wrong, with the position, which luassert's own would cut off.
+local function fault(fn, ...)
+  return select(2, pcall(fn, ...))
+end
+
 -- Waits, without a clock, until `condition` holds: other fibers run meanwhile.
 local function wait_until(condition)
   for _ = 1, 1000 do
@@ -81,6 +86,44 @@ describe("fiber.spawn", function()
   end)
 end)
 
+describe("a handle", function()
+  it("is joined by its owner only", function()
+    local handle = fiber.spawn(fiber.sleep, 0)
+    local stranger = fiber.spawn(function() handle:join() end)
+
+    assert.matches("^tests/lua/fiber_spec%.lua:%d+: only the fiber that started another",
+      fault(stranger.join, stranger))
+  end)
+
+  it("cannot be forged", function()
+    local json = require "tycho.json"
+    local handle = fiber.spawn(fiber.sleep, 0)
+    local copy = setmetatable({ fiber = json.null }, getmetatable(handle))
+    for name, value in pairs(handle) do
+      copy[name] = value
+    end
+    handle:join()
+    copy:cancel()
+    handle:cancel()
+  end)
+end)
+
+describe("what is no function or number", function()
+  local cases = {
+    spawn = function() fiber.spawn(5) end,
+    all = function() fiber.all(5) end,
+    race = function() fiber.race { 5 } end,
+    timeout = function() fiber.timeout(1) end,
+    shield = function() fiber.shield() end,
+    sleep = function() fiber.sleep "1" end,
+  }
+  for name, call in pairs(cases) do
+    it("is refused by fiber." .. name .. ", in the caller's line", function()
+      assert.matches("^tests/lua/fiber_spec%.lua:%d+: fiber%." .. name .. ": ", fault(call))
+    end)
+  end
+end)
+
 describe("a cancelled fiber", function()
   it("cannot go on waiting by swallowing the error", function()
     local seen = {}
@@ -93,6 +136,17 @@ describe("a cancelled fiber", function()
     handle:join()
 
     assert.same({ "cancelled", "cancelled", "cancelled" }, seen)
+  end)
+
+  it("ends, even if it tries for ever", function()
+    local handle = fiber.spawn(function()
+      while true do
+        pcall(fiber.sleep, 60)
+      end
+    end)
+    handle:cancel()
+
+    assert.equal("cancelled", kind_of(handle.join, handle))
   end)
 
   it("knows why", function()
@@ -279,14 +333,15 @@ describe("waiting", function()
     ["string.gsub"] = function() ("x"):gsub("x", function() fiber.sleep(0) end) end,
   } do
     it("is refused with a clear message inside " .. name, function()
-      assert.error_matches(call, "cannot wait here")
+      assert.matches("^tests/lua/fiber_spec%.lua:%d+: cannot wait here", fault(call))
     end)
   end
 
   it("is refused in a bare yield", function()
     local handle = fiber.spawn(function() coroutine.yield(1) end)
 
-    assert.error_matches(function() handle:join() end, "outside a coroutine")
+    assert.matches("^tests/lua/fiber_spec%.lua:%d+: coroutine%.yield%(%) outside a coroutine",
+      fault(handle.join, handle))
   end)
 
   it("leaves no fiber behind", function()

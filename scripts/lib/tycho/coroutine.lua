@@ -4,7 +4,9 @@
 --- through every coroutine in between, and the result has to come back the same way. Meanwhile
 --- nobody else may resume the coroutine: another fiber would hand it a wrong result.
 
-local PARK = require("tycho.core.fiber").PARK
+local core = require "tycho.core.fiber"
+
+local PARK, at_top = core.PARK, core.at_top
 local resume, yield, create = coroutine.resume, coroutine.yield, coroutine.create
 
 local waiting = setmetatable({}, { __mode = "k" })
@@ -58,6 +60,20 @@ function coroutine.wrap(fn)
   return function(...)
     return raise(coroutine.resume(co, ...))
   end
+end
+
+---As Lua's own, for coroutines of the script. A fiber itself has nobody to yield to.
+---
+---```lua
+---local next_id = coroutine.wrap(function() for id = 1, 100 do coroutine.yield(id) end end)
+---```
+---@param ... any what `coroutine.resume` returns
+---@return any ... what it is given next time
+function coroutine.yield(...)
+  if at_top() then
+    error("coroutine.yield() outside a coroutine; to let others run, fiber.sleep(0)", 2)
+  end
+  return yield(...)
 end
 
 return coroutine

@@ -9,6 +9,31 @@ local check = errors.check
 
 local fiber = {}
 
+-- Raises at whoever called the caller.
+local function check_function(fn, name)
+  if type(fn) ~= "function" then
+    error(("fiber.%s: a function is wanted, not a %s"):format(name, type(fn)), 3)
+  end
+end
+
+local function check_functions(functions, name)
+  if type(functions) ~= "table" then
+    error(("fiber.%s: a list of functions is wanted, not a %s"):format(name, type(functions)), 3)
+  end
+  for i, fn in ipairs(functions) do
+    if type(fn) ~= "function" then
+      error(("fiber.%s: number %d is no function but a %s"):format(name, i, type(fn)), 3)
+    end
+  end
+end
+
+local function check_seconds(seconds, name)
+  if type(seconds) ~= "number" or not (seconds >= 0) then
+    error(("fiber.%s: a number of seconds is wanted, not %s"):format(name,
+      type(seconds) == "number" and tostring(seconds) or "a " .. type(seconds)), 3)
+  end
+end
+
 ---@class tycho.fiber.Handle a child fiber
 local Handle = {}
 Handle.__index = Handle
@@ -25,7 +50,7 @@ Handle.__index = Handle
 ---@return any ...
 function Handle:join()
   while not self.done do
-    check(core.await())
+    check(core.await(self))
   end
   if not self.ok then
     core.forgive()
@@ -50,6 +75,7 @@ end
 ---@param ... any its arguments
 ---@return tycho.fiber.Handle
 function fiber.spawn(fn, ...)
+  check_function(fn, "spawn")
   local handle = setmetatable({}, Handle)
   core.spawn(handle, fn, ...)
   return handle
@@ -115,6 +141,7 @@ end
 ---@param functions (fun(): any)[]
 ---@return any[] results nil where a function returned nothing
 function fiber.all(functions)
+  check_functions(functions, "all")
   local handles = start_each(functions)
   local failed = wait_for(handles, function(handle) return not handle.ok end)
 
@@ -144,6 +171,7 @@ end
 ---@param functions (fun(): any)[]
 ---@return any ... what the winner returned
 function fiber.race(functions)
+  check_functions(functions, "race")
   local handles = start_each(functions)
   local winner = wait_for(handles, function(handle) return handle.ok end)
 
@@ -165,6 +193,7 @@ end
 ---@param seconds number not negative
 ---Raises `cancelled`, or `timeout` when the fiber's deadline comes first.
 function fiber.sleep(seconds)
+  check_seconds(seconds, "sleep")
   check(core.sleep(seconds))
 end
 
@@ -188,6 +217,8 @@ end
 ---@param ... any its arguments
 ---@return any ... what `fn` returned
 function fiber.timeout(seconds, fn, ...)
+  check_seconds(seconds, "timeout")
+  check_function(fn, "timeout")
   return leave(core.narrow(seconds), pcall(fn, ...))
 end
 
@@ -210,6 +241,7 @@ end
 ---@param ... any its arguments
 ---@return any ... what `fn` returned
 function fiber.shield(fn, ...)
+  check_function(fn, "shield")
   core.shield(true)
   return unshield(pcall(fn, ...))
 end
