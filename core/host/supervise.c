@@ -37,8 +37,9 @@ static void replace(struct worker *worker, bool was_quick)
     uv_timer_start(&worker->retry, on_retry, wait * 1000, 0);
 }
 
-static void log_death(struct worker *worker, int exit_code, int signal)
+static void log_end(struct worker *worker, int exit_code, int signal)
 {
+    bool is_expected = worker->master->is_stopping || (exit_code == 0 && signal == 0);
     struct ty_slot *slot = worker->shared;
     char running[sizeof(slot->running)], how[64];
 
@@ -48,7 +49,7 @@ static void log_death(struct worker *worker, int exit_code, int signal)
         snprintf(how, sizeof(how), "was killed by signal %d (%s)", signal, strsignal(signal));
     else
         snprintf(how, sizeof(how), "ended with code %d", exit_code);
-    ty_log(worker->master->is_stopping ? TY_LOG_INFO : TY_LOG_ERROR, "host", NULL,
+    ty_log(is_expected ? TY_LOG_INFO : TY_LOG_ERROR, "host", NULL,
            "web worker %u (pid %d) %s; requests in flight: %u%s%s", worker->slot,
            ty_child_pid(worker->child), how, slot->requests, running[0] ? "; it was running " : "",
            running);
@@ -70,14 +71,15 @@ static void on_ended(struct child *child, int exit_code, int signal, void *arg)
 {
     struct worker *worker = arg;
     struct master *master = worker->master;
-    bool was_quick = ty_now_ms() - worker->started_ms < QUICK_MS;
+    /* one that was told to stop, and did, is not in trouble */
+    bool was_quick = (exit_code || signal) && ty_now_ms() - worker->started_ms < QUICK_MS;
     /* perhaps because of it: then it must not go live */
     bool was_loading = ty_reload_wants(master->reload, worker->offered) && !worker->is_prepared;
 
     (void)child;
     /* Nothing is said of those that a failed start takes with it: what stopped it has been said. */
     if (!master->is_stopping || (master->is_ready && (exit_code != 0 || signal != 0)))
-        log_death(worker, exit_code, signal);
+        log_end(worker, exit_code, signal);
     mark_dead(worker);
     if (!master->is_stopping && !master->is_ready) {
         ty_master_fail(master, "a web worker died while starting (%s %d); the log says more",

@@ -112,6 +112,27 @@ describe("a worker that is killed", function()
   end)
 end)
 
+describe("workers that are restarted a hundred times under load", function()
+  after_each(server.clean_up)
+
+  it("refuse nobody and fail no request", function()
+    local s = start()
+
+    local result = load.run({ port = s.port, rate = 300, duration = 15, connections = 16,
+      retry = false }, function()
+      for i = 1, 100 do
+        local slot = i % 2 + 1
+        local pid = worker_of(s, slot).pid
+        send_signal(pid, "TERM")
+        until_replaced(s, slot, pid, 5)
+      end
+    end)
+
+    result.ledger:assert_all_ok(5000)
+    assert.equal(100, s:metrics():sum "tycho_worker_restarts_total")
+  end)
+end)
+
 describe("a worker that is stuck", function()
   after_each(server.clean_up)
 
