@@ -15,6 +15,8 @@ struct ty_generation {
     uint32_t request_timeout_ms;
     struct ty_call *pool;
     size_t pooled;
+    struct ty_call **calls; /* by anchor */
+    size_t call_cap;
 
     ty_engine_loaded_fn *loaded; /* until the load has been answered */
     void *loaded_arg;

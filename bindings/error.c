@@ -20,6 +20,8 @@ static void set_metatable(lua_State *L)
         lua_setfield(L, -2, "__tostring");
         lua_pushliteral(L, "tycho.error");
         lua_setfield(L, -2, "__name");
+        lua_pushliteral(L, "an error object");
+        lua_setfield(L, -2, "__metatable"); /* one for all errors of the state */
     }
     lua_setmetatable(L, -2);
 }

@@ -25,6 +25,7 @@ struct ty_call {
     const struct ty_responder *to;
     struct ty_fiber *fiber; /* NULL while none is parked */
     int anchor;             /* where the registry keeps the request's table; the call's for good */
+    const void *table;      /* that table's address; NULL once the request is over */
     bool streaming;         /* the answer has begun */
     bool failing;           /* the error handler had its chance */
     struct ty_wait drain;   /* fiber waiting for a slow client */

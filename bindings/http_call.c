@@ -5,6 +5,7 @@
 
 #include "error.h"
 #include "http.h"
+#include "json.h"
 #include "tycho/log.h"
 #include "tycho/memory.h"
 
@@ -45,6 +46,8 @@ void ty_call_free(struct ty_call *call)
 
     ty_expire_request(gen->vm->L, call);
     if (gen->pooled >= POOL_MAX) {
+        if (call->anchor != LUA_NOREF)
+            gen->calls[call->anchor] = NULL;
         luaL_unref(gen->vm->L, LUA_REGISTRYINDEX, call->anchor);
         free(call);
         return;
@@ -61,9 +64,23 @@ void ty_generation_forget_calls(struct ty_generation *gen)
         gen->pool = call->next;
         free(call);
     }
+    free(gen->calls);
 }
 
 /* ---- what goes wrong */
+
+/* A plain table was raised: its JSON says more than its address. */
+static void show_table(lua_State *L, int index)
+{
+    struct ty_buf text = {0};
+    struct ty_error error;
+
+    if (ty_json_encode(L, index, &text, &error) == 0) {
+        lua_pushlstring(L, text.data, text.len);
+        lua_replace(L, index);
+    }
+    ty_buf_close(&text);
+}
 
 int ty_call_log(lua_State *L)
 {
@@ -77,6 +94,8 @@ int ty_call_log(lua_State *L)
                                      .generation = req->site->generation};
     size_t len;
 
+    if (lua_type(L, 3) == LUA_TTABLE && !luaL_getmetafield(L, 3, "__tostring"))
+        show_table(L, 3);
     lua_getglobal(L, "tostring");
     lua_pushvalue(L, 3);
     if (lua_pcall(L, 1, 1, 0) || lua_type(L, -1) != LUA_TSTRING) {
@@ -90,9 +109,11 @@ int ty_call_log(lua_State *L)
         lua_pushvalue(L, 2);
     if (lua_isstring(L, -1))
         ty_log_add_field(&fields, "traceback", lua_tostring(L, -1), lua_objlen(L, -1));
-    if (req->match.route)
-        ty_log_add_field(&fields, "route", req->match.route->pattern,
-                         strlen(req->match.route->pattern));
+    if (req->match.route) {
+        const struct ty_route *route = req->match.route;
+        ty_log_add_field(&fields, "route", route->pattern, strlen(route->pattern));
+        ty_log_add_field(&fields, "declared_at", route->where, strlen(route->where));
+    }
     context.fields = fields.data;
     context.fields_len = fields.len;
     ty_log_text(TY_LOG_ERROR, "app", &context, message, len);
@@ -124,12 +145,23 @@ void ty_call_log_failure(struct ty_call *call, lua_State *co)
     lua_pop(L, 1);
 }
 
+/* Pushes the kind of the error object on top of L: text, or nil. */
+static void push_kind(lua_State *L)
+{
+    lua_pushliteral(L, "kind");
+    lua_rawget(L, -2);
+    if (lua_type(L, -1) != LUA_TSTRING) {
+        lua_pop(L, 1);
+        lua_pushnil(L);
+    }
+}
+
 /* Is the error on top of L one that the application meant? Bugs and 5xx are logged. */
 static bool is_expected(lua_State *L)
 {
     if (!ty_is_error(L, -1))
         return false;
-    lua_getfield(L, -1, "kind");
+    push_kind(L);
     const char *kind = lua_tostring(L, -1);
     bool internal = !kind || strcmp(kind, "internal") == 0 || strcmp(kind, "unknown_outcome") == 0;
     lua_pop(L, 1);
@@ -147,7 +179,7 @@ static void set_error_kind(lua_State *L, struct ty_request *req)
     req->error_kind = "internal";
     if (!ty_is_error(L, -1))
         return;
-    lua_getfield(L, -1, "kind");
+    push_kind(L);
     const char *kind = lua_tostring(L, -1);
     for (size_t i = 0; kind && i < sizeof(kinds) / sizeof(*kinds); i++)
         if (strcmp(kind, kinds[i]) == 0)

@@ -7,9 +7,11 @@
 #include "http.h"
 #include "json.h"
 #include "tycho/clock.h"
+#include "tycho/memory.h"
 
-/* The array part of a request's table: its call, until the request is over, and then the fields
- * that were asked for. So a request costs one allocation until a script adds a field of its own. */
+/* The array part of a request's table: the number of its call, and then the fields that were asked
+ * for. So a request costs one allocation until a script adds a field of its own. The number is
+ * believed only if that call says that this is its table: a script can write to the slot. */
 enum { CALL_KEY = 1, FIELD_KEY = 2, FIELDS_AT_HAND = 6 };
 
 typedef int field_fn(lua_State *L, struct ty_request *req);
@@ -327,6 +329,17 @@ static const struct {
     {"age", field_age},
 };
 
+/* The call of the request at index 1; NULL when it is over. */
+static struct ty_call *call_of(lua_State *L)
+{
+    const struct ty_generation *gen = ty_vm_of(L)->generation;
+
+    lua_rawgeti(L, 1, CALL_KEY);
+    size_t number = (size_t)lua_tointeger(L, -1);
+    struct ty_call *call = number < gen->call_cap ? gen->calls[number] : NULL;
+    return call && call->table == lua_topointer(L, 1) ? call : NULL;
+}
+
 /* __index(request, name): computes a field on first use and keeps it. Upvalue 1 maps names to
  * numbers. */
 static int index_request(lua_State *L)
@@ -337,8 +350,7 @@ static int index_request(lua_State *L)
         return 1;
     int which = (int)lua_tointeger(L, -1);
 
-    lua_rawgeti(L, 1, CALL_KEY);
-    struct ty_call *call = lua_touserdata(L, -1);
+    struct ty_call *call = call_of(L);
     if (!call)
         return luaL_error(L, "request.%s: the request is over", fields[which].name);
     lua_rawgeti(L, 1, FIELD_KEY + which);
@@ -367,31 +379,41 @@ void ty_push_request_metatable(lua_State *L)
     lua_setfield(L, -2, "__metatable");
 }
 
+static void give_number(lua_State *L, struct ty_call *call)
+{
+    struct ty_generation *gen = call->gen;
+
+    lua_pushboolean(L, 0);
+    call->anchor = luaL_ref(L, LUA_REGISTRYINDEX);
+    size_t number = (size_t)call->anchor;
+    if (number >= gen->call_cap) {
+        size_t cap = 2 * number + 1;
+        gen->calls = ty_realloc(gen->calls, cap * sizeof(struct ty_call *));
+        memset(gen->calls + gen->call_cap, 0, (cap - gen->call_cap) * sizeof(struct ty_call *));
+        gen->call_cap = cap;
+    }
+    gen->calls[number] = call;
+}
+
 void ty_push_request(lua_State *L, struct ty_call *call)
 {
+    if (call->anchor == LUA_NOREF)
+        give_number(L, call);
     lua_createtable(L, FIELDS_AT_HAND, 0);
-    lua_pushlightuserdata(L, call);
+    lua_pushinteger(L, call->anchor);
     lua_rawseti(L, -2, CALL_KEY);
     lua_rawgeti(L, LUA_REGISTRYINDEX, call->gen->requests_ref);
     lua_setmetatable(L, -2);
-    if (call->anchor == LUA_NOREF) {
-        lua_pushboolean(L, 0);
-        call->anchor = luaL_ref(L, LUA_REGISTRYINDEX);
-    }
     lua_pushvalue(L, -1);
     lua_rawseti(L, LUA_REGISTRYINDEX, call->anchor);
+    call->table = lua_topointer(L, -1);
 }
 
 void ty_expire_request(lua_State *L, struct ty_call *call)
 {
+    call->table = NULL;
     if (call->anchor == LUA_NOREF)
         return;
-    lua_rawgeti(L, LUA_REGISTRYINDEX, call->anchor);
-    if (lua_istable(L, -1)) {
-        lua_pushboolean(L, 0);
-        lua_rawseti(L, -2, CALL_KEY); /* a slot that exists: cannot fail */
-        lua_pushboolean(L, 0);
-        lua_rawseti(L, LUA_REGISTRYINDEX, call->anchor);
-    }
-    lua_pop(L, 1);
+    lua_pushboolean(L, 0);
+    lua_rawseti(L, LUA_REGISTRYINDEX, call->anchor); /* a slot that exists: cannot fail */
 }

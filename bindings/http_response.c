@@ -1,4 +1,5 @@
 #include <lauxlib.h>
+#include <stdarg.h>
 #include <string.h>
 #include <strings.h>
 
@@ -10,11 +11,26 @@ enum { HEADERS_MAX = 64 };
 
 /* A response on its way from Lua values to the server; the strings stay on the Lua stack. */
 struct reply {
+    const struct ty_call *call;
     int status;
     size_t count;
     bool has_type;
     struct ty_header headers[HEADERS_MAX];
 };
+
+/* Raises, naming the route: the handler is not on the stack any more. */
+static void refuse(lua_State *L, const struct reply *reply, const char *fmt, ...)
+{
+    const struct ty_route *route = reply->call->req->match.route;
+    va_list args;
+
+    lua_pushfstring(L, "%s%sthe answer ", route ? route->where : "", route ? ": " : "");
+    va_start(args, fmt);
+    lua_pushvfstring(L, fmt, args);
+    va_end(args);
+    lua_concat(L, 2);
+    lua_error(L);
+}
 
 static const char TEXT[] = "text/plain; charset=utf-8";
 static const char JSON[] = "application/json";
@@ -52,11 +68,11 @@ static void add_header(lua_State *L, struct reply *reply, int name)
     struct ty_header *header = &reply->headers[reply->count];
 
     if (reply->count++ == HEADERS_MAX)
-        luaL_error(L, "response: more than %d headers", HEADERS_MAX);
+        refuse(L, reply, "has more than %d headers", HEADERS_MAX);
     if (lua_type(L, name) != LUA_TSTRING)
-        luaL_error(L, "response: header names are strings");
+        refuse(L, reply, "has a header whose name is no string");
     if (lua_type(L, -1) != LUA_TSTRING)
-        luaL_error(L, "response: header '%s' is not a string", lua_tostring(L, name));
+        refuse(L, reply, "has a header '%s' that is no string", lua_tostring(L, name));
     header->name.data = lua_tolstring(L, name, &header->name.len);
     header->value.data = lua_tolstring(L, -1, &header->value.len);
     if (header->name.len == 12 && strncasecmp(header->name.data, "content-type", 12) == 0)
@@ -110,18 +126,18 @@ static void default_type(struct reply *reply, const char *type)
     reply->headers[reply->count++].value = (struct ty_slice){type, strlen(type)};
 }
 
-static void check_sent(lua_State *L, int result, int status)
+static void check_sent(lua_State *L, const struct reply *reply, int result)
 {
     if (result == TY_HTTP_E_HEADER)
-        luaL_error(L, "response: a header has a bad name or value, or is the server's own");
+        refuse(L, reply, "has a header with a bad name or value, or one that is the server's own");
     if (result == TY_HTTP_E_STATUS)
-        luaL_error(L, "response: %d is not a final status", status);
+        refuse(L, reply, "has %d for a status, which is not a final one", reply->status);
 }
 
 static void send_text(lua_State *L, struct ty_call *call, struct reply *reply, struct ty_slice body)
 {
-    check_sent(L, call->to->respond(call->req, reply->status, reply->headers, reply->count, body),
-               reply->status);
+    int result = call->to->respond(call->req, reply->status, reply->headers, reply->count, body);
+    check_sent(L, reply, result);
 }
 
 static void send_json(lua_State *L, struct ty_call *call, struct reply *reply, int value)
@@ -130,7 +146,7 @@ static void send_json(lua_State *L, struct ty_call *call, struct reply *reply, i
     struct ty_error error;
 
     if (ty_json_encode(L, value, out, &error) < 0)
-        luaL_error(L, "response: %s", error.message);
+        refuse(L, reply, "cannot be JSON: %s", error.message);
     default_type(reply, JSON);
     send_text(L, call, reply, (struct ty_slice){out->data, out->len});
 }
@@ -155,8 +171,7 @@ static void send_pieces(lua_State *L, struct ty_call *call, struct reply *reply,
     const struct ty_route_notes *notes = req->match.route ? req->match.route->data : NULL;
 
     default_type(reply, TEXT);
-    check_sent(L, call->to->begin(req, reply->status, reply->headers, reply->count, -1),
-               reply->status);
+    check_sent(L, reply, call->to->begin(req, reply->status, reply->headers, reply->count, -1));
     call->streaming = true;
     lua_rawgeti(L, LUA_REGISTRYINDEX, call->gen->pump_ref);
     lua_pushvalue(L, iterator);
@@ -241,6 +256,7 @@ int ty_answer(lua_State *L)
     struct reply reply;
 
     lua_settop(L, 2);
+    reply.call = call;
     reply.status = plain_status(call);
     reply.count = 0;
     reply.has_type = false;

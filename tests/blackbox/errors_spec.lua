@@ -138,6 +138,18 @@ describe("an error in a handler", function()
     assert.is_truthy(text:find("stack traceback", 1, true))
   end)
 
+  it("has the line of the route where an answer cannot be sent", function()
+    check_plain_500(s:request("GET", "/unsendable"))
+
+    assert.matches("main%.lua:%d+: the answer cannot be JSON: function", s:log())
+  end)
+
+  it("shows what is in a table that was raised", function()
+    check_plain_500(s:request("GET", "/object"))
+
+    assert.matches('{\\?"some\\?":\\?"table\\?"}', s:log())
+  end)
+
   it("has the status of its kind when it is an error object", function()
     local known, library = s:request("GET", "/known"), s:request("GET", "/library")
 

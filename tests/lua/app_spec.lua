@@ -233,6 +233,35 @@ describe("middleware", function()
   end)
 end)
 
+describe("a request", function()
+  local kept
+  local request = test.application(function(app)
+    app.get("/keep", function(req)
+      kept = req
+      return req.method
+    end)
+    app.get("/forge/{what}", function(req)
+      local first = req[1]
+      local what = { number = first + 1, kept = kept, null = json.null, text = "1", huge = 2 ^ 60 }
+      req[1] = what[req.params.what]
+      local ok = pcall(function() return req.headers end)
+      return { ok = ok }
+    end)
+  end)
+
+  it("cannot be read when it is over", function()
+    request("GET", "/keep")
+
+    assert.error_matches(function() return kept.headers end, "headers: the request is over")
+  end)
+
+  for _, what in ipairs { "number", "kept", "null", "text", "huge" } do
+    it("cannot be made another one: " .. what, function()
+      assert.is_false(request("GET", "/forge/" .. what).json.ok)
+    end)
+  end
+end)
+
 describe("authentication", function()
   local request = test.application(function(app)
     app.auth("token", function(req)

@@ -32,6 +32,10 @@ Metric.__index = Metric
 
 local declared = {}
 
+-- Series are addresses: they stay where no script can put other ones.
+local series = setmetatable({}, { __mode = "k" }) -- metric -> key -> series
+local OVERFLOW = {}
+
 local function text_of(value)
   local text = tostring(value)
   return #text > VALUE_MAX and text:sub(1, VALUE_MAX) or text
@@ -62,16 +66,18 @@ end
 local function new_series(self, labels, key)
   check_labels(self, labels)
   if self.count >= (self.opts.series or SERIES_DEFAULT) then
-    self.overflow = self.overflow or open(self, function()
+    local own = series[self]
+    own[OVERFLOW] = own[OVERFLOW] or open(self, function()
       return "other"
     end)
-    return self.overflow
+    return own[OVERFLOW]
   end
   self.count = self.count + 1
-  self.cache[key] = open(self, function(name)
+  local made = open(self, function(name)
     return text_of(labels[name])
   end)
-  return self.cache[key]
+  series[self][key] = made
+  return made
 end
 
 local function series_of(self, labels)
@@ -80,7 +86,7 @@ local function series_of(self, labels)
   for i = 1, #names do
     key = key .. "\0" .. text_of(labels[names[i]])
   end
-  return self.cache[key] or new_series(self, labels, key)
+  return series[self][key] or new_series(self, labels, key)
 end
 
 local function number(amount, what)
@@ -229,7 +235,8 @@ local function declare(class, kind, opts)
   elseif before then
     return before
   end
-  local self = { opts = opts, kind = kind, names = opts.labels or {}, cache = {}, count = 0 }
+  local self = { opts = opts, kind = kind, names = opts.labels or {}, count = 0 }
+  series[self] = {}
   self.known = options.set(self.names)
   declared[opts.name] = setmetatable(self, class)
   if #self.names == 0 then
