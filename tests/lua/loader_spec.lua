@@ -62,10 +62,28 @@ describe("application code", function()
     assert.is_nil(run('return getmetatable("")'))
   end)
 
-  it("cannot change the library's tables through its own", function()
-    run("string.upper = nil")
+  for _, statement in ipairs {
+    "string.upper = nil", "rawset(math, 'pi', 3)", "rawset(_G, 'a', 1)",
+  } do
+    it("may not write to Lua's own library: " .. statement, function()
+      local _, err = pcall(run, statement)
 
-    assert.equal("A", ("a"):upper())
+      assert.matches("^app/test%.lua:1: [%w_.]+ may not be written: use local", err)
+    end)
+  end
+
+  it("reads Lua's own library as ever", function()
+    assert.same({ "A", 3 }, { run "return string.upper 'a'", run "return math.floor(3.5)" })
+  end)
+
+  it("cannot search the machine for modules through cjson's name", function()
+    assert.error_matches(function() run('require "cjson.util"') end, "not found")
+  end)
+
+  it("cannot touch what all errors share", function()
+    local err = select(2, run('return pcall(require("tycho.errors").raise, "http.not_found")'))
+
+    assert.equal("an error object", getmetatable(err))
   end)
 
   it("gets cjson", function()

@@ -47,9 +47,10 @@ require "tycho.coroutine"
 -- The application's environment -----------------------------------------------------------
 
 local SAFE = {
-  "assert", "error", "ipairs", "next", "pairs", "pcall", "rawequal", "rawget", "rawset", "select",
+  "assert", "error", "ipairs", "next", "pairs", "pcall", "rawequal", "rawget", "select",
   "setmetatable", "tonumber", "tostring", "type", "unpack", "xpcall", "_VERSION",
 }
+local READ_ONLY = { "bit", "coroutine", "math", "os", "string", "table" }
 local SAFE_OS = { "clock", "date", "difftime", "time" }
 local FORBIDDEN = {
   ["tycho.process"] = "io", ["tycho.fs"] = "io", ["tycho.stream"] = "io",
@@ -178,7 +179,7 @@ local function check_allowed(name)
     end
     return true
   end
-  return grant or name:find("^cjson")
+  return grant or name == "cjson" or name == "cjson.safe"
 end
 
 local function sandbox_require(name)
@@ -201,6 +202,28 @@ local function sandbox_require(name)
   return require_application(name, text, file)
 end
 
+local sealed = { [env] = "_G" } -- what nobody may write to, not even with rawset
+
+-- What one request left in them, the next would find.
+local function seal(name)
+  local proxy = {}
+  real.setmetatable(proxy, {
+    __index = env[name],
+    __newindex = function(_, key)
+      error(("%s.%s may not be written: use local"):format(name, tostring(key)), 2)
+    end,
+    __metatable = "a table of Lua's library",
+  })
+  env[name], sealed[proxy] = proxy, name
+end
+
+local function guarded_rawset(t, key, value)
+  if sealed[t] then
+    error(("%s.%s may not be written: use local"):format(sealed[t], tostring(key)), 2)
+  end
+  return rawset(t, key, value)
+end
+
 local function fill_environment()
   for _, name in ipairs(vm.grants()) do
     grants[name] = true
@@ -216,6 +239,7 @@ local function fill_environment()
   env.string = copy(string)
   env.string.dump = nil
   env.table = copy(table)
+  env.rawset = guarded_rawset
   env.load = text_only_load
   env.loadstring = text_only_load
   env.print = print_to_log
@@ -241,6 +265,9 @@ local function fill_environment()
     env.os.remove, env.os.rename, env.os.tmpname = os.remove, os.rename, os.tmpname
   end
   env.debug = grants.debug and debug or nil
+  for _, name in ipairs(READ_ONLY) do
+    seal(name)
+  end
   real.setmetatable(env, {
     __newindex = function(_, name)
       error(("global variable '%s' may not be written: use local"):format(tostring(name)), 2)
