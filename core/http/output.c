@@ -84,8 +84,9 @@ static void keep(struct ty_http_conn *conn, const char *data, size_t len)
         broken(conn);
 }
 
-/* What the socket takes at once: a count, or a UV_E* code. The usual answer is one run of bytes, and
- * send() is the cheapest call for that: write() and writev() go through the file layer first. */
+/* What the socket takes at once: a count, or a UV_E* code. The usual answer is one run of bytes,
+ * and send() is the cheapest call for that: write() and writev() go through the file layer first.
+ */
 static ssize_t try_send(struct ty_http_conn *conn, struct ty_slice head, struct ty_slice body)
 {
     if (head.len && body.len) {

@@ -28,7 +28,7 @@ local function check_functions(functions, name)
 end
 
 local function check_seconds(seconds, name)
-  if type(seconds) ~= "number" or not (seconds >= 0) then
+  if type(seconds) ~= "number" or seconds < 0 or seconds ~= seconds then
     error(("fiber.%s: a number of seconds is wanted, not %s"):format(name,
       type(seconds) == "number" and tostring(seconds) or "a " .. type(seconds)), 3)
   end
