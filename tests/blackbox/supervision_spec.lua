@@ -128,7 +128,7 @@ describe("workers that are restarted a hundred times under load", function()
       end
     end)
 
-    result.ledger:assert_all_ok(5000)
+    result.ledger:assert_all_ok(4000)
     assert.equal(100, s:metrics():sum "tycho_worker_restarts_total")
   end)
 end)
