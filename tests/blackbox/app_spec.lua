@@ -1,5 +1,6 @@
 -- The reference application as its clients see it, on the program's defaults.
 
+local clock = require "tests.blackbox.support.clock"
 local http = require "tests.blackbox.support.http"
 local server = require "tests.blackbox.support.server"
 
@@ -211,6 +212,16 @@ describe("the reference application", function()
     end
     local status = call("GET", "/api/client/order/list?cursor=nonsense", nil, { token = token })
     assert.equal(400, status)
+  end)
+
+  it("is reloaded within 500 ms", function()
+    local began = clock.now()
+    local code, said = s:cli("reload", "--force")
+    local took = clock.now() - began
+
+    assert.equal(0, code)
+    assert.matches("^ok: ", said)
+    assert.is_true(server.is_instrumented() or took < 0.5, ("%.0f ms"):format(took * 1e3))
   end)
 
   it("speaks the caller's language", function()
