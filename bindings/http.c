@@ -49,6 +49,16 @@ static double option_number(lua_State *L, int table, const char *name)
     return value;
 }
 
+static bool option_flag(lua_State *L, int table, const char *name)
+{
+    if (!lua_istable(L, table))
+        return false;
+    lua_getfield(L, table, name);
+    bool value = lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    return value;
+}
+
 static struct ty_generation *check_loading(lua_State *L)
 {
     struct ty_generation *gen = generation_of(L);
@@ -69,6 +79,7 @@ static int l_route(lua_State *L)
     double body_max = option_number(L, 4, "body_max");
     double timeout = option_number(L, 4, "timeout");
     int status = (int)option_number(L, 4, "status");
+    bool strict = option_flag(L, 4, "strict");
     struct ty_buf names = {0};
     struct ty_error error;
 
@@ -79,6 +90,7 @@ static int l_route(lua_State *L)
     struct ty_route_notes *notes = ty_zalloc(sizeof(*notes) + owner_len + 1);
     snprintf(notes->owner, owner_len + 1, "%.*s %s", (int)names.len, names.data, pattern);
     notes->status = status;
+    notes->strict = strict;
     ty_buf_close(&names);
 
     struct ty_route *route = ty_zalloc(sizeof(*route));

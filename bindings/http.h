@@ -35,6 +35,7 @@ struct ty_call {
 /* What a route knows beyond struct ty_route; its `data`. */
 struct ty_route_notes {
     int status;   /* of a plain result; 0: 200 */
+    bool strict;  /* a JSON body with a name twice is refused */
     char owner[]; /* for `tycho ps` */
 };
 

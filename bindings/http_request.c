@@ -250,16 +250,25 @@ static bool media_is(struct ty_slice value, const char *type, const char *suffix
            strncasecmp(value.data + len - suffix_len, suffix, suffix_len) == 0;
 }
 
+/* Two readers of one body must not see two values where it matters who somebody is. */
+static bool is_strict(const struct ty_request *req)
+{
+    const struct ty_route *route = req->match.route;
+
+    return route && ((const struct ty_route_notes *)route->data)->strict;
+}
+
 static int field_body(lua_State *L, struct ty_request *req)
 {
     struct ty_slice type = ty_request_header(req, "content-type");
+    struct ty_json_limits limits = {.refuse_repeats = is_strict(req)};
     struct ty_error error;
 
     if (!req->has_body)
         return 0;
     if (type.data && media_is(type, "application/json", "+json")) {
-        if (ty_json_decode(L, req->body.data ? req->body.data : "", req->body.len, NULL, &error) ==
-            0)
+        const char *text = req->body.data ? req->body.data : "";
+        if (ty_json_decode(L, text, req->body.len, &limits, &error) == 0)
             return 1;
         return raise_error(L, error.kind, error.detail, error.message);
     }

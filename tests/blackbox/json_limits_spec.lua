@@ -7,6 +7,8 @@ local server = require "tests.blackbox.support.server"
 local APP = [[
 local app = require "tycho.app"
 app.post("/echo", function(req) return { body = req.body } end)
+app.auth("anybody", function() return {} end)
+app.post("/mine", { auth = "anybody" }, function(req) return { body = req.body } end)
 app.post("/parse", function(req) return { kind = type(req.body) } end)
 app.post("/text", function(req) return { size = #(req.raw_body or "") } end)
 app.get("/query", function(req)
@@ -85,6 +87,14 @@ describe("a JSON body", function()
       assert.is_truthy(res.body:find("18446744073709551616", 1, true)
         or res.body:find("1.8446744073709552e", 1, true), res.body)
     end
+  end)
+
+  it("may not have a name twice where callers are told apart", function()
+    local twice = '{"user":1,"user":2}'
+
+    assert.equal(400, post("/mine", twice).status)
+    assert.equal(200, post("/mine", '{"user":1,"name":{"user":2}}').status)
+    assert.same({ user = 2 }, post("/echo", twice):json().body)
   end)
 
   it("may have 1,000 names in an object and no more", function()

@@ -177,7 +177,7 @@ end
 local function register(route)
   core.route(route.methods, routes.prefix .. route.pattern, route.where, {
     body_max = option(route, "body_max"), timeout = option(route, "timeout"),
-    status = route.options.status,
+    status = route.options.status, strict = option(route, "auth") and true or false,
   }, compose(route))
 end
 
