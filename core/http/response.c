@@ -32,11 +32,13 @@ bool ty_http_is_reserved(struct ty_slice name)
     }
 }
 
-/* Bytes that the fields take on the wire, or TY_HTTP_E_HEADER. */
-static ptrdiff_t check_fields(const struct ty_header *headers, size_t count)
+/* Bytes that the fields take on the wire, or TY_HTTP_E_STATUS, or TY_HTTP_E_HEADER. */
+static ptrdiff_t check_head(int status, const struct ty_header *headers, size_t count)
 {
     size_t len = 0;
 
+    if (status < TY_STATUS_FIRST || status > TY_STATUS_LAST)
+        return TY_HTTP_E_STATUS;
     for (size_t i = 0; i < count; i++) {
         const struct ty_header *header = &headers[i];
 
@@ -167,10 +169,8 @@ int ty_request_respond(struct ty_request *req, int status, const struct ty_heade
                        size_t header_count, struct ty_slice body)
 {
     struct ty_exchange *ex = ty_exchange_of(req);
-    ptrdiff_t fields_len = check_fields(headers, header_count);
+    ptrdiff_t fields_len = check_head(status, headers, header_count);
 
-    if (status < TY_STATUS_FIRST || status > TY_STATUS_LAST)
-        return TY_HTTP_E_STATUS;
     if (fields_len < 0)
         return (int)fields_len;
     if (is_gone(ex)) {
@@ -200,10 +200,8 @@ int ty_request_begin(struct ty_request *req, int status, const struct ty_header 
                      size_t header_count, int64_t length)
 {
     struct ty_exchange *ex = ty_exchange_of(req);
-    ptrdiff_t fields_len = check_fields(headers, header_count);
+    ptrdiff_t fields_len = check_head(status, headers, header_count);
 
-    if (status < TY_STATUS_FIRST || status > TY_STATUS_LAST)
-        return TY_HTTP_E_STATUS;
     if (fields_len < 0)
         return (int)fields_len;
     if (is_gone(ex))

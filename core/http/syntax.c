@@ -137,7 +137,7 @@ bool ty_host_is_valid(struct ty_slice host)
            is_port((struct ty_slice){name_end + 1, (size_t)(end - name_end) - 1});
 }
 
-static struct ty_slice trimmed(const char *data, size_t len)
+struct ty_slice ty_slice_trim(const char *data, size_t len)
 {
     while (len && (*data == ' ' || *data == '\t')) {
         data++;
@@ -156,7 +156,7 @@ enum ty_coding ty_coding_parse(struct ty_slice value)
     for (size_t at = 0; at <= value.len;) {
         const char *comma = at < value.len ? memchr(value.data + at, ',', value.len - at) : NULL;
         size_t end = comma ? (size_t)(comma - value.data) : value.len;
-        struct ty_slice item = trimmed(value.data + at, end - at);
+        struct ty_slice item = ty_slice_trim(value.data + at, end - at);
 
         if (is_last_chunked || !ty_http_is_token(item))
             return TY_CODING_BAD;

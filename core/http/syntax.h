@@ -24,5 +24,8 @@ struct ty_target {
 /* origin-form, absolute-form (http, https), or "*" for OPTIONS. */
 bool ty_target_parse(struct ty_slice raw, bool is_options, struct ty_target *target);
 
+/* Without spaces and tabs at both ends. */
+struct ty_slice ty_slice_trim(const char *data, size_t len);
+
 /* Case-insensitive; `lower` is lower-case and made of token characters. */
 bool ty_slice_same(struct ty_slice text, const char *lower, size_t len);

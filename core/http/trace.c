@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
+#include "http/syntax.h"
+
 enum {
     FLAG_SAMPLED = 1,
     FLAGS_KNOWN = 3, /* sampled, random */
@@ -158,17 +160,6 @@ static bool is_member(struct ty_slice member)
     return equals[value_len] != ' ';
 }
 
-static struct ty_slice trim(const char *data, size_t len)
-{
-    while (len && (*data == ' ' || *data == '\t')) {
-        data++;
-        len--;
-    }
-    while (len && (data[len - 1] == ' ' || data[len - 1] == '\t'))
-        len--;
-    return (struct ty_slice){data, len};
-}
-
 bool ty_tracestate_is_valid(struct ty_slice list)
 {
     unsigned members = 0;
@@ -176,7 +167,7 @@ bool ty_tracestate_is_valid(struct ty_slice list)
     for (size_t at = 0; at <= list.len;) {
         const char *comma = at < list.len ? memchr(list.data + at, ',', list.len - at) : NULL;
         size_t end = comma ? (size_t)(comma - list.data) : list.len;
-        struct ty_slice member = trim(list.data + at, end - at);
+        struct ty_slice member = ty_slice_trim(list.data + at, end - at);
 
         if (member.len && (!is_member(member) || ++members > TY_TRACESTATE_MEMBERS_MAX))
             return false;
