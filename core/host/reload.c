@@ -57,7 +57,8 @@ static void open_figures(struct reload *reload)
 
 /* ---- the end of an attempt */
 
-static void log_outcome(const struct reload *reload, const struct reload_result *result)
+static void log_outcome(const struct reload *reload, const struct reload_result *result,
+                        enum reload_kind kind)
 {
     const struct ty_log_context context = {.generation = result->id};
 
@@ -65,7 +66,8 @@ static void log_outcome(const struct reload *reload, const struct reload_result 
         ty_log(TY_LOG_INFO, "host", &context, "generation %s is active (%" PRIu64 " ms)",
                result->id, result->ms);
     else if (result->outcome != RELOAD_UNCHANGED)
-        ty_log(TY_LOG_WARN, "host", &context, "reload refused: %s", result->text);
+        ty_log(TY_LOG_WARN, "host", &context, "%s refused: %s",
+               kind == RELOAD_BACK ? "rollback" : "reload", result->text);
     if (reload->warning.len > 0)
         ty_log(TY_LOG_WARN, "host", &context, "%s", result->warning);
 }
@@ -90,7 +92,7 @@ static void finish(struct reload *reload, enum reload_outcome outcome, const cha
     if (outcome == RELOAD_COMMITTED)
         ty_histogram_observe(reload->duration, (double)result.ms / 1000);
     if (!ask.is_said && (outcome == RELOAD_COMMITTED || ask.kind != RELOAD_FIRST))
-        log_outcome(reload, &result); /* a start that fails is said aloud */
+        log_outcome(reload, &result, ask.kind); /* a start that fails is said aloud */
     if (ask.kind != RELOAD_FIRST)
         ty_notify_send(&master->notify, "READY=1");
     if (ask.done)

@@ -55,6 +55,7 @@ static void rollback_takes_an_id(void **state)
 
     assert_int_equal(command(server, "{\"command\":\"rollback\",\"id\":\"nonsense\"}"), 1);
     assert_true(said(server, "no such generation is kept"));
+    wait_for(strstr(get_file(server, "err"), "rollback refused: no such generation"));
     snprintf(json, sizeof(json), "{\"command\":\"rollback\",\"id\":\"%s\"}", id);
     assert_int_equal(command(server, json), 0);
     all_answer(server, "one ");
