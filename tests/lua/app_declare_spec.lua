@@ -27,6 +27,15 @@ describe("a wrong declaration is refused at its line", function()
       function(app) app.get("/", "hello") end, "the handler is a function, not a nil" },
     ["a path without a slash"] = {
       function(app) app.get("orders", nothing) end, "a path is like" },
+    ["a path with another framework's parameter"] = {
+      function(app) app.get("/orders/:id/items", nothing) end,
+      "/orders/:id/items: a parameter is {id}" },
+    ["a group's function with a dot"] = {
+      function(app) app.group("/api").get("/a", nothing) end, "with a colon: group:get" },
+    ["the app's function with a colon"] = {
+      function(app) app:get("/a", nothing) end, "with a dot: app.get" },
+    ["a method that is none"] = {
+      function(app) app.route("FETCH", "/a", nothing) end, "'FETCH' is not a method" },
     ["a prefix with a slash at the end"] = {
       function(app) app.group("/api/") end, "a prefix is like" },
     ["middleware that is none"] = {

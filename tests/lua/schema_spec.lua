@@ -284,6 +284,8 @@ describe("a schema that is written wrong", function()
       ['unknown option "minimum"'] = function() s.integer { minimum = 1 } end,
       ["s.object: age: a schema is wanted, not a string"] = function() s.object { age = "x" } end,
       ["the default is none of its values"] = function() s.integer { min = 1, default = 0 } end,
+      ["s.string: max is a number, not a string"] = function() s.string { max = "5" } end,
+      ["s.array: min is above max"] = function() s.array(s.any(), { min = 3, max = 2 }) end,
       ["s.decimal: min is a decimal number"] = function() s.decimal { min = 0.5 } end,
       ['unknown format "mail"'] = function() s.string { format = "mail" } end,
       ["s.array: a schema is wanted"] = function() s.array() end,

@@ -37,16 +37,33 @@ function node.is(value)
   return getmetatable(value) == Schema
 end
 
+-- Decimals have text for bounds, and check it themselves.
+local function check_bounds(kind, o, level)
+  if kind == "decimal" then
+    return
+  end
+  for _, name in ipairs { "min", "max" } do
+    local bound = o[name]
+    if bound ~= nil and type(bound) ~= "number" and type(bound) ~= "cdata" then
+      error(("s.%s: %s is a number, not a %s"):format(kind, name, type(bound)), level)
+    end
+  end
+  if o.min and o.max and o.min > o.max then
+    error(("s.%s: min is above max"):format(kind), level)
+  end
+end
+
 ---@param kind string
 ---@param o table the options given
 ---@param check function
 ---@param more? table further fields
----@param level? integer whose fault a wrong default is
+---@param level? integer whose fault a wrong bound or default is
 function node.define(kind, o, check, more, level)
   local made = setmetatable({ kind = kind, opts = o, check = check, default = o.default }, Schema)
   for name, value in pairs(more or {}) do
     made[name] = value
   end
+  check_bounds(kind, o, (level or 3) + 1)
   if o.default ~= nil then
     made.optional = true
     local default, list = node.run(made, o.default, node.ANSWER)

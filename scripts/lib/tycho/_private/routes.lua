@@ -80,15 +80,26 @@ local function check_params(pattern, params, level)
   end
 end
 
+local function check_path(group, path, level)
+  if group == nil then
+    fail(level + 1, "a group's functions are called with a colon: group:get(path, handler)")
+  elseif type(path) == "table" then
+    fail(level + 1, "the app's functions are called with a dot: app.get(path, handler)")
+  elseif type(path) ~= "string" or not (path == "" or path:find("^/")) then
+    fail(level + 1, 'a path is like "/orders/{id}": %s is not', tostring(path))
+  elseif path:find("/:[%a_]") then
+    fail(level + 1, "%s: a parameter is {%s}", path, path:match("/:([%w_]+)"))
+  end
+end
+
 ---Declares one route of a group.
 function routes.add(group, methods, path, opts, handler, level)
   check_open(level + 1)
   if handler == nil and type(opts) == "function" then
     opts, handler = nil, opts
   end
-  if type(path) ~= "string" or not (path == "" or path:find("^/")) then
-    fail(level + 1, 'a path is like "/orders/{id}": %s is not', tostring(path))
-  elseif type(handler) ~= "function" then
+  check_path(group, path, level + 1)
+  if type(handler) ~= "function" then
     fail(level + 1, "%s: the handler is a function, not a %s", path, type(handler))
   end
   opts = options.check(opts, declare.ROUTE, level + 2)
@@ -183,7 +194,7 @@ end
 
 -- A message with the place of the route in it, once.
 local function located(message, route)
-  message = tostring(message)
+  message = tostring(message):gsub("^tycho/[^\n:]+:%d+: ", "")
   if message:find(route.where, 1, true) then
     return message
   end
