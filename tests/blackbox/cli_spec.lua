@@ -2,6 +2,7 @@
 
 local clock = require "tests.blackbox.support.clock"
 local fiber = require "tycho.fiber"
+local fs = require "tycho.fs"
 local json = require "tycho.json"
 local process = require "tycho.process"
 local server = require "tests.blackbox.support.server"
@@ -294,6 +295,7 @@ describe("tycho repl", function()
     assert.equal("4", ask "error 'on purpose'\n2 + 2")
     child.stdin:close()
     assert.equal(0, child:wait(20).code)
+    assert.equal("on purpose\n", fs.read(s.folder .. "/stderr"))
   end)
 end)
 

@@ -89,8 +89,14 @@ local function finish(ok, ...)
   end
 end
 
+-- With the lines of the caller's code, and none of ours below or of Lua's own above it.
 local function explain(err)
-  return type(err) == "table" and show(err, DEPTH_MAX) or debug.traceback(tostring(err), 2)
+  if type(err) == "table" then
+    return show(err, DEPTH_MAX)
+  end
+  local text = debug.traceback(tostring(err), 2)
+  text = text:gsub("\n\t%[C%]: in function 'xpcall'\n.*$", ""):gsub("\n\t%[builtin[^\n]*", "")
+  return (text:gsub("\nstack traceback:$", ""))
 end
 
 -- A terminal edits the line; a child of ours waits for it, so that the loop does not.
