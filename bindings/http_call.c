@@ -5,7 +5,6 @@
 
 #include "error.h"
 #include "http.h"
-#include "json.h"
 #include "tycho/log.h"
 #include "tycho/memory.h"
 
@@ -68,58 +67,6 @@ void ty_generation_forget_calls(struct ty_generation *gen)
 }
 
 /* ---- what goes wrong */
-
-/* A plain table was raised: its JSON says more than its address. */
-static void show_table(lua_State *L, int index)
-{
-    struct ty_buf text = {0};
-    struct ty_error error;
-
-    if (ty_json_encode(L, index, &text, &error) == 0) {
-        lua_pushlstring(L, text.data, text.len);
-        lua_replace(L, index);
-    }
-    ty_buf_close(&text);
-}
-
-int ty_call_log(lua_State *L)
-{
-    struct ty_call *call = lua_touserdata(L, 1);
-    lua_State *co = lua_touserdata(L, 2);
-    struct ty_request *req = call->req;
-    struct ty_buf fields = {0};
-    struct ty_log_context context = {.request_id = req->id,
-                                     .trace_id = req->trace.trace_id,
-                                     .span_id = req->trace.span_id,
-                                     .generation = req->site->generation};
-    size_t len;
-
-    if (lua_type(L, 3) == LUA_TTABLE && !luaL_getmetafield(L, 3, "__tostring"))
-        show_table(L, 3);
-    lua_getglobal(L, "tostring");
-    lua_pushvalue(L, 3);
-    if (lua_pcall(L, 1, 1, 0) || lua_type(L, -1) != LUA_TSTRING) {
-        lua_pop(L, 1);
-        lua_pushliteral(L, "(an error that cannot be shown)");
-    }
-    const char *message = lua_tolstring(L, -1, &len);
-    if (co)
-        luaL_traceback(L, co, NULL, 0);
-    else
-        lua_pushvalue(L, 2);
-    if (lua_isstring(L, -1))
-        ty_log_add_field(&fields, "traceback", lua_tostring(L, -1), lua_objlen(L, -1));
-    if (req->match.route) {
-        const struct ty_route *route = req->match.route;
-        ty_log_add_field(&fields, "route", route->pattern, strlen(route->pattern));
-        ty_log_add_field(&fields, "declared_at", route->where, strlen(route->where));
-    }
-    context.fields = fields.data;
-    context.fields_len = fields.len;
-    ty_log_text(TY_LOG_ERROR, "app", &context, message, len);
-    ty_buf_close(&fields);
-    return 0;
-}
 
 /* Logs the error on top of L, which stays; `co`, unless NULL, is where it was raised. */
 static void report(struct ty_call *call, lua_State *co)

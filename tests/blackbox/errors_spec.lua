@@ -10,6 +10,7 @@ local app = require "tycho.app"
 local errors = require "tycho.errors"
 local fiber = require "tycho.fiber"
 local json = require "tycho.json"
+local password = require "tycho.password"
 
 app.get("/ok", function() return { ok = true } end)
 app.get("/raise", function() error("secret detail of the implementation") end)
@@ -24,6 +25,7 @@ app.get("/tostring", function()
   error(setmetatable({}, { __tostring = function() error("again") end }))
 end)
 app.get("/unsendable", function() return { f = function() end } end)
+app.get("/library_notices", function() local hash = password.hash(nil) return hash end)
 app.get("/status", function() return app.response(99, "x") end)
 
 local function recurse(n) return 1 + recurse(n + 1) end
@@ -142,6 +144,12 @@ describe("an error in a handler", function()
     check_plain_500(s:request("GET", "/unsendable"))
 
     assert.matches("main%.lua:%d+: the answer cannot be JSON: function", s:log())
+  end)
+
+  it("is logged with the application's line, where the library notices it", function()
+    check_plain_500(s:request("GET", "/library_notices"))
+
+    assert.matches("main%.lua:%d+: bad argument", s:log())
   end)
 
   it("shows what is in a table that was raised", function()

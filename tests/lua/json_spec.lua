@@ -21,7 +21,8 @@ local function not_written(value)
   local ok, err = pcall(json.encode, value)
   assert.is_false(ok)
   assert.is_true(errors.is(err, "internal"), tostring(err))
-  return err.message
+  local what = err.message:match "^this cannot be JSON: (.*)$"
+  return assert(what, err.message)
 end
 
 describe("json.decode", function()

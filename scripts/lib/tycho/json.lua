@@ -66,6 +66,7 @@ end
 function json.encode(value)
   local text, err = core_encode(value)
   if err then
+    err.message = "this cannot be JSON: " .. err.message
     error(err, 0)
   end
   return text
