@@ -198,6 +198,15 @@ describe("middleware", function()
     trail = {}
   end)
 
+  it("leaves the methods that a path has to be told", function()
+    local wrong, options = request("DELETE", "/api/ok"), request("OPTIONS", "/api/ok")
+
+    assert.equal(405, wrong.status)
+    assert.equal("405", wrong.headers["x-seen"])
+    assert.matches("GET", wrong.headers.allow)
+    assert.equal(204, options.status)
+  end)
+
   it("runs from the app inwards and back out", function()
     assert.equal(204, request("GET", "/api/ok").status)
     assert.equal("app group route before handler /route /group /app", table.concat(trail, " "))

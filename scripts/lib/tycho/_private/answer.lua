@@ -108,10 +108,13 @@ errors.define("http.not_found", {
   status = 404, msg = { en = "there is nothing here", zh = "请求的地址不存在" },
 })
 
----Answers requests that no route takes; `allow` lists the methods that the path has.
+---Where a request that no route takes keeps the methods that its path has, through middleware.
+answer.ALLOW = {}
+
+---Answers requests that no route takes.
 ---@param req table
----@param allow? string
-function answer.unmatched(req, allow)
+function answer.unmatched(req)
+  local allow = rawget(req, answer.ALLOW)
   if not allow then
     errors.raise "http.not_found"
   elseif req.method == "OPTIONS" then

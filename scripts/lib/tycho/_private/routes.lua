@@ -238,10 +238,16 @@ end
 function routes.answer_the_rest(root)
   local failure = state.envelope and state.envelope.error
   local development = state.development
-  core.unmatched(chain.compose(answer.unmatched, {}, {
+  local handler = chain.compose(answer.unmatched, {}, {
     where = "tycho", use = middleware_chain { use = {}, group = root }, failure = failure,
     development = development,
-  }))
+  })
+  core.unmatched(function(req, allow)
+    if allow then
+      req[answer.ALLOW] = allow
+    end
+    return handler(req)
+  end)
   core.on_error(function(err, req, traceback)
     return answer.to(err, req, development and traceback or nil, failure)
   end)
