@@ -54,6 +54,14 @@ enum { TY_CONFIG_LIVE = 1, TY_CONFIG_RESTART = 2, TY_CONFIG_SECRET = 4 };
       "Port to listen on; 0: any free one, which is printed.")                                     \
     X("http.backlog",                 INTEGER,  "4096",     "1..65535",       RESTART,             \
       "Connections that may wait to be accepted, for each worker.")                                \
+    X("http.requests_max",            INTEGER,  "4096",     "1..1000000",     LIVE,                \
+      "Requests that one worker answers at the same time; more wait for their turn.")              \
+    X("http.queue_max",               INTEGER,  "1024",     "0..1000000",     LIVE,                \
+      "Requests that may wait for their turn in one worker; above: 503 at once.")                  \
+    X("http.queue_timeout",           DURATION, "1s",       "0s..10m",        LIVE,                \
+      "How long a request may wait for its turn; then: 503.")                                      \
+    X("http.shed_lag",                DURATION, "50ms",     "0s..10s",        LIVE,                \
+      "A worker whose loop stays slower than this sheds load: late requests get 503; 0s: never.")  \
     X("http.max_connections",         INTEGER,  "10000",    "1..1000000",     LIVE,                \
       "Connections of one worker; at this number it accepts no more until one closes.")            \
     X("http.target_max",              SIZE,     "8KiB",     "64B..1MiB",      LIVE,                \
@@ -115,6 +123,14 @@ enum { TY_CONFIG_LIVE = 1, TY_CONFIG_RESTART = 2, TY_CONFIG_SECRET = 4 };
     X("host.heartbeat_timeout",       DURATION, "5s",       "1s..10m",        LIVE,                \
       "A worker silent for this long is killed and replaced.")                                     \
                                                                                                    \
+    X("host.upgrade_timeout",         DURATION, "30s",      "1s..10m",        LIVE,                \
+      "A new program (`tycho upgrade`) that does not serve after this is given up.")               \
+    X("host.worker_memory_max",       SIZE,     "0B",       "0B..1TiB",       LIVE,                \
+      "A worker with more resident memory than this finishes and is replaced; 0B: one and a half " \
+      "times lua.memory_max.")                                                                     \
+    X("host.core_dumps",              BOOLEAN,  "false",    "",               RESTART,             \
+      "Whether a crash leaves a core file: it would hold secrets.")                                \
+                                                                                                   \
     X("scripts.path",                 TEXT,     "scripts",  "",               RESTART,             \
       "Folder of the application: app/ and tasks/ in it.")                                         \
     X("scripts.grants",               LIST,     "",         "ffi|os.execute|io|debug|bytecode",    \
@@ -147,6 +163,17 @@ enum { TY_CONFIG_LIVE = 1, TY_CONFIG_RESTART = 2, TY_CONFIG_SECRET = 4 };
       "Memory of one Lua state.")                                                                  \
     X("lua.fibers_max",               INTEGER,  "10000",    "16..1000000",    LIVE,                \
       "Fibers of one Lua state; a request above this gets 503.")                                   \
+                                                                                                   \
+    X("lua.slice_warn",               DURATION, "50ms",     "0s..1m",         LIVE,                \
+      "A script that holds its worker's loop for longer is logged with its line; 0s: none is.")    \
+    X("lua.slice_max",                DURATION, "1s",       "10ms..4s",       LIVE,                \
+      "A script that holds the loop for longer is stopped: 503; a route may say otherwise.")       \
+    X("lua.cpu_max",                  DURATION, "10s",      "10ms..1h",       LIVE,                \
+      "Time that a request's scripts may run in all, waits not counted; then: 503.")               \
+    X("lua.strikes_max",              INTEGER,  "0",        "0..1000",        LIVE,                \
+      "A route stopped so often within lua.quarantine is closed for that long; 0: none is.")       \
+    X("lua.quarantine",               DURATION, "60s",      "1s..1d",         LIVE,                \
+      "How long a route stays closed that had to be stopped too often.")                           \
                                                                                                    \
     X("databases.*.url",              DATABASE, NULL,       "",               RESTART | SECRET,    \
       "Where the database is: sqlite:FILE.")                                                       \

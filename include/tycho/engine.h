@@ -45,6 +45,10 @@ struct ty_engine {
      * NULL when they do. The string is copied. May be NULL. */
     void (*set_fault)(const char *faults);
 
+    /* Closes a route of every generation, named as to `struck`, for so long: its requests get 503
+     * at once. 0 opens it. May be NULL. */
+    void (*quarantine)(const char *route, uint64_t ms);
+
     /* Loads all of app/ and tasks/, resolves routes, runs the application's checks (which may
      * wait). Loading itself must not wait and is stopped after reload.load_timeout. `loaded` runs
      * exactly once, never from inside. */
