@@ -23,6 +23,9 @@ struct ty_engine_env {
     bool development;         /* readable error pages, tracebacks in answers */
     struct ty_slot *slot;     /* a worker's: the engine keeps fibers, script_bytes and running up
                                * to date, the host the rest; NULL elsewhere */
+    /* A route's script had to be stopped ("GET /orders"); once for each time. May be NULL. */
+    void (*struck)(const char *route, void *arg);
+    void *struck_arg;
 };
 
 /* What became of a load. `gen` is NULL if it failed; then `faults` has one or more lines,
