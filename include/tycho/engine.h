@@ -11,6 +11,7 @@
 
 #include "tycho/bundle.h"
 #include "tycho/config.h"
+#include "tycho/crash.h"
 #include "tycho/http.h"
 #include "tycho/shm.h"
 
@@ -78,6 +79,9 @@ struct ty_engine {
     /* Dependencies that this process needs: adds `{"name":"default","ok":true}`, comma-separated;
      * false if a required one is down. */
     bool (*ready)(struct ty_buf *out);
+
+    /* In the handler of a fatal signal, see ty_crash_scripts_fn. May be NULL. */
+    ty_crash_scripts_fn *crashed;
 
     /* `tycho run`, `test`, `repl`: runs one script as a fiber with the privileges of the standard
      * library, and the loop until it ends; returns the process's exit code. */
