@@ -125,7 +125,7 @@ enum { TY_CONFIG_LIVE = 1, TY_CONFIG_RESTART = 2, TY_CONFIG_SECRET = 4 };
                                                                                                    \
     X("host.upgrade_timeout",         DURATION, "30s",      "1s..10m",        LIVE,                \
       "A new program (`tycho upgrade`) that does not serve after this is given up.")               \
-    X("host.worker_memory_max",       SIZE,     "0B",       "0B..1TiB",       LIVE,                \
+    X("host.worker_memory_max",       SIZE,     "0B",       "0B..1024GiB",    LIVE,                \
       "A worker with more resident memory than this finishes and is replaced; 0B: one and a half " \
       "times lua.memory_max.")                                                                     \
     X("host.core_dumps",              BOOLEAN,  "false",    "",               RESTART,             \
