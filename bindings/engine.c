@@ -256,6 +256,8 @@ static void engine_open(const struct ty_engine_env *env)
 {
     engine.env = *env;
     ty_config_ref(engine.env.config);
+    if (strcmp(env->role, "web") == 0 || strcmp(env->role, "trial") == 0)
+        ty_guard_open(env->config);
 }
 
 static void engine_set_config(struct ty_config *config)
@@ -263,10 +265,12 @@ static void engine_set_config(struct ty_config *config)
     ty_config_ref(config);
     ty_config_unref(engine.env.config);
     engine.env.config = config;
+    ty_guard_configure(config);
 }
 
 static void engine_close(void (*done)(void *arg), void *arg)
 {
+    ty_guard_close();
     ty_buf_close(&engine.fault);
     ty_config_unref(engine.env.config);
     engine.env.config = NULL;

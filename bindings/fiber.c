@@ -92,11 +92,14 @@ static void unlink_child(struct ty_fiber *child)
     child->parent = NULL;
 }
 
-static void forget_request(struct ty_fiber *fiber)
+/* Their owner ends: what was its is no longer theirs. */
+static void stand_alone(struct ty_fiber *fiber)
 {
     fiber->request = NULL;
+    fiber->budget = *fiber->account;
+    fiber->account = &fiber->budget;
     for (struct ty_fiber *child = fiber->child; child; child = child->sibling)
-        forget_request(child);
+        stand_alone(child);
 }
 
 static void orphan_children(struct ty_fiber *fiber)
@@ -105,7 +108,7 @@ static void orphan_children(struct ty_fiber *fiber)
         struct ty_fiber *child = fiber->child;
 
         unlink_child(child);
-        forget_request(child);
+        stand_alone(child);
         ty_fiber_cancel(child, "its owner has ended");
     }
 }
@@ -194,7 +197,10 @@ static bool run(struct ty_fiber *fiber, int nargs)
     if (!outer)
         show(set, fiber->owner);
     set->running = fiber;
+    bool is_slice = ty_guard_enter(set->vm, fiber->account);
     int status = lua_resume(fiber->co, nargs);
+    if (is_slice)
+        ty_guard_leave(set->vm, fiber->account);
     set->running = outer;
     if (!outer)
         show(set, NULL);
@@ -233,6 +239,12 @@ static void prepare(struct ty_fiber *fiber, const struct ty_fiber_options *optio
     fiber->child = NULL;
     fiber->parent = NULL;
     fiber->failure_ref = LUA_NOREF;
+    fiber->budget = set->vm->allowance;
+    if (fiber->budget.slice_max_ms && options->slice_max_ms)
+        fiber->budget.slice_max_ms = options->slice_max_ms;
+    if (options->cpu_max_ms)
+        fiber->budget.cpu_max_ms = options->cpu_max_ms;
+    fiber->account = parent ? parent->account : &fiber->budget;
 
     if (parent) {
         link_child(parent, fiber);
@@ -474,6 +486,16 @@ void ty_fiber_forget_end(struct ty_fiber_end *end)
 struct ty_fiber *ty_fiber_running(lua_State *L)
 {
     return ty_fibers_of(L)->running;
+}
+
+const char *ty_fiber_owner(const struct ty_fiber *fiber)
+{
+    return fiber->owner;
+}
+
+const struct ty_budget *ty_fiber_budget(const struct ty_fiber *fiber)
+{
+    return fiber->account;
 }
 
 void *ty_fiber_request(lua_State *L)

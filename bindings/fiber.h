@@ -23,6 +23,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "guard.h"
 #include "tycho/buffer.h"
 
 struct ty_fiber;
@@ -54,7 +55,10 @@ struct ty_fiber_options {
     const char *owner;   /* for whom, in `tycho ps`: "GET /orders"; must outlive the fiber */
     void *request;       /* for ty_fiber_request(); NULL: the running fiber's */
     uint64_t timeout_ms; /* the fiber's deadline; 0: none but the running fiber's */
-    bool detached;       /* not a child of the running fiber: outlives it, inherits nothing */
+    /* What it may use up, its children included: see guard.h. 0: as lua.slice_max and lua.cpu_max
+     * say. A child uses its owner's. */
+    uint32_t slice_max_ms, cpu_max_ms;
+    bool detached; /* not a child of the running fiber: outlives it, inherits nothing */
     ty_done_fn *done;
     void *arg;
 };
@@ -83,6 +87,13 @@ int ty_fiber_blame(lua_State *L, const char *message);
 
 /* The fiber that is running, NULL outside of any. */
 struct ty_fiber *ty_fiber_running(lua_State *L);
+
+const char *ty_fiber_owner(const struct ty_fiber *fiber);
+/* What it and its family may use up, and have. */
+const struct ty_budget *ty_fiber_budget(const struct ty_fiber *fiber);
+
+/* "scripts/app/orders.lua:12": the innermost line of the application in `co`, else any Lua line. */
+void ty_fiber_line(lua_State *co, char *out, size_t size);
 
 /* Which request is this? The pointer given at the start, also in children; NULL once the fiber that
  * it was given to has ended. */

@@ -24,6 +24,9 @@ struct ty_fiber {
     int context_ref; /* LUA_NOREF until somebody asks */
     int failure_ref; /* of the first child whose error nobody took */
 
+    struct ty_budget budget;
+    struct ty_budget *account; /* its own, or that of the eldest of its family */
+
     const char *owner;
     void *request;
     ty_done_fn *done;
@@ -49,6 +52,3 @@ struct ty_fibers *ty_fibers_of(lua_State *L);
 
 /* Makes a context for a child of `parent`: a reference, or LUA_NOREF if the parent has none. */
 int ty_fiber_derive_context(lua_State *L, struct ty_fiber *parent);
-
-/* "scripts/app/orders.lua:12": the innermost line of the application in `co`, else any Lua line. */
-void ty_fiber_line(lua_State *co, char *out, size_t size);

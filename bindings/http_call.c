@@ -163,6 +163,18 @@ static void give_up(struct ty_call *call)
         ty_answer_builtin_error(call);
 }
 
+/* Calls the error handler above its three arguments: it is a script, too. */
+static int call_guarded(struct ty_vm *vm, lua_State *L)
+{
+    struct ty_budget budget = vm->allowance;
+    bool is_slice = ty_guard_enter(vm, &budget);
+    int status = lua_pcall(L, 3, 1, 0);
+
+    if (is_slice)
+        ty_guard_leave(vm, &budget);
+    return status;
+}
+
 int ty_call_answer_error(lua_State *L)
 {
     struct failure *failure = lua_touserdata(L, 1);
@@ -175,7 +187,7 @@ int ty_call_answer_error(lua_State *L)
         if (call->gen->handlers[TY_HANDLER_ERROR] != LUA_NOREF && !call->failing) {
             call->failing = true;
             push_error_handler(L, failure, 2);
-            if (lua_pcall(L, 3, 1, 0) == 0) {
+            if (call_guarded(call->gen->vm, L) == 0) {
                 failure->finished = answer(call);
                 return 0;
             }

@@ -26,28 +26,44 @@ static const char LOADER_KEY = 0;
 int luaopen_cjson(lua_State *L);
 int luaopen_cjson_safe(lua_State *L);
 
-/* Stops what loads too long, and what takes too much memory. It stays armed until loading is
- * over, or enough memory is free: pcall cannot keep it. */
+/* Stops what loads too long, runs too long, or takes too much memory. It stays armed until that is
+ * over: pcall cannot keep it. */
 static void on_hook(lua_State *L, lua_Debug *ar);
 
+static bool is_armed(const struct ty_vm *vm, unsigned hook)
+{
+    return (atomic_load_explicit(&vm->hooks, memory_order_relaxed) & hook) != 0;
+}
+
+/* Off first: were LuaJIT just changing its dispatch table when a signal came, it would take "on"
+ * for what it has already. */
 static void set_hook(struct ty_vm *vm)
 {
-    if (vm->pressed)
-        lua_sethook(vm->L, on_hook, LUA_MASKCOUNT, 1);
-    else if (vm->guard_ms)
-        lua_sethook(vm->L, on_hook, LUA_MASKCOUNT, GUARD_INSTRUCTIONS);
-    else
-        lua_sethook(vm->L, NULL, 0, 0);
+    unsigned hooks = atomic_load(&vm->hooks);
+
+    lua_sethook(vm->L, NULL, 0, 0);
+    if (hooks)
+        lua_sethook(vm->L, on_hook, LUA_MASKCOUNT, hooks == TY_HOOK_LOAD ? GUARD_INSTRUCTIONS : 1);
+}
+
+void ty_vm_arm(struct ty_vm *vm, unsigned hook)
+{
+    atomic_fetch_or(&vm->hooks, hook);
+    set_hook(vm);
+}
+
+void ty_vm_disarm(struct ty_vm *vm, unsigned hook)
+{
+    atomic_fetch_and(&vm->hooks, ~hook);
+    set_hook(vm);
 }
 
 /* What may not be allocated raises "not enough memory". The limit is for scripts; what the server
  * does outside of fibers must not fail for what a fiber has taken. */
 static bool is_refused(struct ty_vm *vm, size_t bytes)
 {
-    if (!vm->pressed && vm->fibers) {
-        vm->pressed = true;
-        set_hook(vm);
-    }
+    if (!is_armed(vm, TY_HOOK_MEMORY) && vm->fibers)
+        ty_vm_arm(vm, TY_HOOK_MEMORY);
     if (bytes <= vm->bytes_max)
         return false;
     return bytes > vm->bytes_max + RESERVE || !vm->fibers || ty_fiber_running(vm->L);
@@ -76,10 +92,8 @@ static void collect(struct ty_vm *vm, lua_State *L)
     size_t next = vm->bytes + (vm->bytes_max - vm->bytes) / 4;
     if (next > vm->relief)
         vm->relief = next;
-    if (vm->pressed && vm->bytes <= vm->bytes_soft) {
-        vm->pressed = false;
-        set_hook(vm);
-    }
+    if (is_armed(vm, TY_HOOK_MEMORY) && vm->bytes <= vm->bytes_soft)
+        ty_vm_disarm(vm, TY_HOOK_MEMORY);
 }
 
 void ty_vm_collect(struct ty_vm *vm)
@@ -93,9 +107,11 @@ static void on_hook(lua_State *L, lua_Debug *ar)
     bool scripted = vm->guard_ms || ty_fiber_running(L); /* else an error is being answered */
     const char *what = NULL;
 
-    if (vm->pressed && scripted)
+    if (is_armed(vm, TY_HOOK_SLICE))
+        ty_guard_hook(L, vm);
+    if (is_armed(vm, TY_HOOK_MEMORY) && scripted)
         collect(vm, L);
-    if (vm->pressed && scripted)
+    if (is_armed(vm, TY_HOOK_MEMORY) && scripted)
         what = "not enough memory (lua.memory_max)";
     else if (vm->guard_ms && ty_now_ms() >= vm->guard_ms)
         what = "loading took too long (reload.load_timeout)";
@@ -150,6 +166,18 @@ static int on_panic(lua_State *L)
     return 0; /* LuaJIT aborts */
 }
 
+/* Batch work is nobody's neighbour: only servers are guarded, and who asks for it (tycho repl). */
+static void set_allowance(struct ty_vm *vm)
+{
+    bool is_guarded = strcmp(vm->env->role, "web") == 0 || strcmp(vm->env->role, "trial") == 0;
+
+    vm->allowance = (struct ty_budget){
+        .slice_max_ms =
+            is_guarded ? (uint32_t)ty_config_ms(vm->config, "lua.slice_max") : TY_GUARD_UNLIMITED,
+        .cpu_max_ms = (uint32_t)ty_config_ms(vm->config, "lua.cpu_max"),
+    };
+}
+
 struct ty_vm *ty_vm_new(const struct ty_engine_env *env, struct ty_config *config,
                         struct ty_bundle *bundle)
 {
@@ -163,6 +191,7 @@ struct ty_vm *ty_vm_new(const struct ty_engine_env *env, struct ty_config *confi
         vm->bytes_max = SIZE_MAX / 2;
     vm->bytes_soft = vm->bytes_max - vm->bytes_max / 8;
     vm->relief = vm->bytes_max / 2;
+    set_allowance(vm);
     vm->heap = luaL_newstate(); /* only its allocator is used */
     if (vm->heap) {
         vm->heap_alloc = lua_getallocf(vm->heap, &vm->heap_data);
@@ -210,10 +239,10 @@ int ty_vm_call_loader(struct ty_vm *vm, const char *name, int nargs, int nresult
     lua_insert(L, -1 - nargs);
 
     vm->guard_ms = ty_now_ms() + limit;
-    set_hook(vm);
+    ty_vm_arm(vm, TY_HOOK_LOAD);
     int status = lua_pcall(L, nargs, nresults, 0);
     vm->guard_ms = 0;
-    set_hook(vm);
+    ty_vm_disarm(vm, TY_HOOK_LOAD);
     return status;
 }
 

@@ -14,6 +14,7 @@
 #include <uv.h>
 
 #include "fiber.h"
+#include "guard.h"
 #include "tycho/bundle.h"
 #include "tycho/config.h"
 #include "tycho/engine.h"
@@ -30,11 +31,25 @@ struct ty_vm {
     void *generation;         /* the engine's; NULL: a state without one */
     size_t bytes;             /* allocated now */
     size_t bytes_max;
-    size_t bytes_soft; /* beyond it the hook is armed */
-    size_t relief;     /* at so many bytes a whole collection is due between runs */
-    bool pressed;      /* the hook is armed for memory */
-    uint64_t guard_ms; /* monotonic: until when loading may run; 0: not loading */
+    size_t bytes_soft;          /* beyond it the hook is armed */
+    size_t relief;              /* at so many bytes a whole collection is due between runs */
+    _Atomic unsigned hooks;     /* enum ty_hook: what the hook is armed for */
+    uint64_t guard_ms;          /* monotonic: until when loading may run; 0: not loading */
+    struct ty_budget allowance; /* what fibers may use up that do not say otherwise */
 };
+
+/* Why a count hook runs. Each reason is set and cleared by its owner. */
+enum ty_hook {
+    TY_HOOK_LOAD = 1,   /* loading must end in time */
+    TY_HOOK_MEMORY = 2, /* near the limit: collect, or raise */
+    TY_HOOK_SLICE = 4,  /* guard.h */
+    TY_HOOK_SAMPLE = 8, /* a profile wants to know the line */
+};
+
+/* Arm: safe in a signal handler of the loop's thread. The hook runs before the next instruction, or
+ * for TY_HOOK_LOAD alone every now and then. */
+void ty_vm_arm(struct ty_vm *vm, unsigned hook);
+void ty_vm_disarm(struct ty_vm *vm, unsigned hook);
 
 /* A state with the standard library at hand and the loader started. Aborts only when out of
  * memory; an error in the embedded library is a bug and aborts too, with its message. */
