@@ -150,6 +150,19 @@ void *ty_shm_metrics(struct ty_shm *shm)
     return (char *)shm->header + metrics_offset(shm->header->slots);
 }
 
+void ty_slot_route(const struct ty_slot *slot, char *out, size_t size)
+{
+    const char *running = slot->running;
+    size_t len = 0, max = size < sizeof(slot->running) ? size : sizeof(slot->running);
+    bool in_path = false; /* methods are separated by ", " */
+
+    for (; len + 1 < max && running[len] && !(in_path && running[len] == ' '); len++) {
+        in_path = in_path || (running[len] == '/' && len > 0 && running[len - 1] == ' ');
+        out[len] = running[len];
+    }
+    out[in_path ? len : 0] = '\0';
+}
+
 bool ty_slot_is_fresh(const struct ty_slot *slot, uint64_t max_age_ms)
 {
     uint64_t beat = atomic_load(&slot->heartbeat_ms), now = ty_now_ms();

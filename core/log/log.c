@@ -195,6 +195,20 @@ void ty_log(enum ty_log_level level, const char *module, const struct ty_log_con
     ty_buf_close(&message);
 }
 
+struct ty_log_sink ty_log_sink(void)
+{
+    const struct ty_log_writer *writer = &log_state.writer;
+
+    return (struct ty_log_sink){writer->running ? writer->fd : STDERR_FILENO, log_state.pretty};
+}
+
+bool ty_log_is_idle(void)
+{
+    const volatile struct ty_log_writer *writer = &log_state.writer;
+
+    return !writer->running || (writer->waiting.len == 0 && writer->taken == 0);
+}
+
 uint64_t ty_log_dropped(void)
 {
     return atomic_load(&log_state.writer.dropped);

@@ -120,9 +120,10 @@ static void reopen(struct ty_log_writer *w)
 
     if (fd < 0) /* better the old file than none */
         return;
-    if (w->fd != STDERR_FILENO)
-        close(w->fd);
-    w->fd = fd;
+    int old = w->fd;
+    w->fd = fd; /* first: see ty_log_sink() */
+    if (old != STDERR_FILENO)
+        close(old);
     w->torn = false;
 }
 

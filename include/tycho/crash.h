@@ -2,8 +2,8 @@
  *
  * One record, written by the signal's handler on a stack of its own with one write(2): which
  * signal, at which address, what was running, where in C and where in Lua. No memory is
- * allocated and no lock is taken on the way. Gathering may itself fault (the process is broken, after
- * all) or hang (in a lock that the dead code held): what has been gathered until then is
+ * allocated and no lock is taken on the way. Gathering may itself fault (the process is broken,
+ * after all) or hang (in a lock that the dead code held): what has been gathered until then is
  * written, the rest left out. Then the signal does what it does by default, so that the parent
  * sees the process die of it.
  *

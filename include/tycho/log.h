@@ -67,6 +67,17 @@ void ty_log_text(enum ty_log_level level, const char *module, const struct ty_lo
 #define ty_log_warn(module, ...) ty_log(TY_LOG_WARN, module, NULL, __VA_ARGS__)
 #define ty_log_error(module, ...) ty_log(TY_LOG_ERROR, module, NULL, __VA_ARGS__)
 
+/* For the handler of a fatal signal, which must write past the log's own thread: where to, and how.
+ * These two are async-signal-safe. */
+struct ty_log_sink {
+    int fd;
+    bool pretty;
+};
+struct ty_log_sink ty_log_sink(void);
+
+/* Has the writer nothing in hand? An estimate: no lock is taken. */
+bool ty_log_is_idle(void);
+
 /* Records lost since the start because the buffer was full or the disk refused. */
 uint64_t ty_log_dropped(void);
 

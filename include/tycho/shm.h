@@ -48,5 +48,8 @@ unsigned ty_shm_slot_count(const struct ty_shm *shm);            /* with the mas
 struct ty_slot *ty_shm_slot(struct ty_shm *shm, unsigned index); /* NULL: there is no such slot */
 void *ty_shm_metrics(struct ty_shm *shm);                        /* for ty_metrics_attach() */
 
+/* The route that is running, "GET /a", without its line: "" if there is none. Async-signal-safe. */
+void ty_slot_route(const struct ty_slot *slot, char *out, size_t size);
+
 /* Is the slot's worker alive and not stuck: a heartbeat within `max_age_ms`? */
 bool ty_slot_is_fresh(const struct ty_slot *slot, uint64_t max_age_ms);
