@@ -19,7 +19,7 @@
 
 enum {
     TY_CRASH_STACK_MAX = 1024,
-    TY_CRASH_REQUEST_MAX = 64,
+    TY_CRASH_REQUEST_MAX = 65,
 };
 
 /* What the script engine knows. Strings must be terminated after each step of filling them: what is
