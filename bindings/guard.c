@@ -165,9 +165,17 @@ static const char *limit_of(lua_State *L)
 
 static void log_stop(lua_State *L, struct ty_vm *vm, uint32_t ms)
 {
+    const struct ty_request *req = ty_fiber_request(L);
+    struct ty_log_context context = {0};
+
+    if (req) {
+        context.request_id = req->id;
+        context.generation = req->site->generation;
+    }
     luaL_traceback(L, L, NULL, 0);
-    ty_log_error("guard", "%s was stopped after %" PRIu32 " ms without a pause, in %s (%s)\n%s",
-                 watchdog.owner, ms, watchdog.line, limit_of(L), lua_tostring(L, -1));
+    ty_log(TY_LOG_ERROR, "guard", &context,
+           "%s was stopped after %" PRIu32 " ms without a pause, in %s (%s)\n%s", watchdog.owner,
+           ms, watchdog.line, limit_of(L), lua_tostring(L, -1));
     lua_pop(L, 1);
     ty_lag_note(watchdog.owner, watchdog.line, ms);
     if (vm->env->struck)

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "crash.h"
 #include "engine.h"
 #include "modules.h"
 #include "tycho/clock.h"
@@ -103,6 +104,7 @@ void ty_vm_collect(struct ty_vm *vm)
 
 static void on_hook(lua_State *L, lua_Debug *ar)
 {
+    (void)ar;
     struct ty_vm *vm = ty_vm_of(L);
     bool scripted = vm->guard_ms || ty_fiber_running(L); /* else an error is being answered */
     const char *what = NULL;
@@ -117,8 +119,7 @@ static void on_hook(lua_State *L, lua_Debug *ar)
         what = "loading took too long (reload.load_timeout)";
     if (!what)
         return;
-    lua_getinfo(L, "Sl", ar);
-    luaL_error(L, "%s:%d: %s", ar->short_src, ar->currentline, what);
+    ty_fiber_blame(L, what); /* not `ar`: a loop in C may have asked */
 }
 
 struct ty_vm *ty_vm_of(lua_State *L)
@@ -240,7 +241,9 @@ int ty_vm_call_loader(struct ty_vm *vm, const char *name, int nargs, int nresult
 
     vm->guard_ms = ty_now_ms() + limit;
     ty_vm_arm(vm, TY_HOOK_LOAD);
+    ty_crash_vm = vm;
     int status = lua_pcall(L, nargs, nresults, 0);
+    ty_crash_vm = NULL;
     vm->guard_ms = 0;
     ty_vm_disarm(vm, TY_HOOK_LOAD);
     return status;
