@@ -23,12 +23,15 @@ local server = {}
 ---@field workers? integer 2 by default
 ---@field timeout? number seconds until it must be ready; 15 by default
 ---@field wait? boolean false: return as soon as it has been started
+---@field prefix? string[] words before the program: `limits.prefix`, a network's `prefix`
+---@field address? string where it is reached, if not at 127.0.0.1: a network's `address`
 
 ---@class blackbox.Server
 ---@field folder string
 ---@field port integer
 ---@field admin_port integer
 ---@field pid integer of the master
+---@field address? string where it is reached, if not at 127.0.0.1
 ---@field process tycho.process.Process
 local Server = {}
 Server.__index = Server
@@ -94,8 +97,8 @@ end
 local function configuration(self, opts)
   return merged({
     workers = opts.workers or 2,
-    http = { port = self.port },
-    admin = { port = self.admin_port },
+    http = { port = self.port, host = opts.address },
+    admin = { port = self.admin_port, host = opts.address },
     log = { path = self.folder .. "/tycho.log", format = "json" },
     password = { cost = 4 },
   }, opts.config)
@@ -134,7 +137,7 @@ function server.prepare(opts)
   opts = opts or {}
   local self = setmetatable({
     folder = temporary_folder(), port = server.free_port(), admin_port = server.free_port(),
-    opts = opts,
+    opts = opts, address = opts.address,
   }, Server)
   live[#live + 1] = self
   for path, text in pairs(opts.scripts or { ["app/main.lua"] = APP }) do
@@ -168,10 +171,14 @@ end
 ---@async
 function Server:launch()
   -- If the tests die, the kernel takes the program along.
-  local args = { "setpriv", "--pdeathsig", "KILL", "--", server.program(),
-    self.opts.command or "serve" }
-  for _, arg in ipairs(self.opts.args or {}) do
-    args[#args + 1] = arg
+  local args = { "setpriv", "--pdeathsig", "KILL", "--" }
+  for _, words in ipairs {
+    self.opts.prefix or {}, { server.program(), self.opts.command or "serve" },
+    self.opts.args or {},
+  } do
+    for _, word in ipairs(words) do
+      args[#args + 1] = word
+    end
   end
   self.process = process.spawn {
     args = args, cwd = self.folder, env = environment(self.opts),
@@ -187,7 +194,7 @@ end
 function Server:wait_ready(timeout)
   local limit = clock.now() + (timeout or self.opts.timeout or 15)
   local function is_ready()
-    return http.request(self.port, "GET", "/readyz").status == 200
+    return self:request("GET", "/readyz").status == 200
       and self:status().state == "serving"
   end
   clock.eventually(function()
@@ -208,12 +215,17 @@ function Server:write(path, text)
   write_all(self.folder .. "/scripts", { [path] = text })
 end
 
+-- Options of `http` for a server that is not at 127.0.0.1.
+local function at(self, opts)
+  return self.address and merged({ address = self.address }, opts) or opts
+end
+
 ---A connection to the server.
 ---@async
 ---@param opts? table see `http.connect`
 ---@return blackbox.Connection
 function Server:connect(opts)
-  return http.connect(self.port, opts)
+  return http.connect(self.port, at(self, opts))
 end
 
 ---One request on a connection of its own.
@@ -223,7 +235,7 @@ end
 ---@param opts? table see `http.format`
 ---@return blackbox.Response
 function Server:request(method, target, opts)
-  return http.request(self.port, method, target, opts)
+  return http.request(self.port, method, target, at(self, opts))
 end
 
 ---Runs the program's command line in the server's folder.
@@ -279,7 +291,7 @@ end
 ---@async
 ---@return blackbox.Metrics
 function Server:metrics()
-  local res = http.request(self.admin_port, "GET", "/metrics")
+  local res = http.request(self.admin_port, "GET", "/metrics", at(self))
   if res.status ~= 200 then
     error(("/metrics: %d"):format(res.status), 2)
   end
@@ -406,7 +418,7 @@ local function show_output()
 end
 
 local has_busted, busted = pcall(require, "busted")
-if has_busted then
+if has_busted and busted.subscribe then -- under `tycho run` there is nobody to listen to
   busted.subscribe({ "failure" }, show_output)
   busted.subscribe({ "error" }, show_output)
 end

@@ -1,0 +1,85 @@
+--- What the soak runs on: the reference application, with routes that misbehave beside it.
+
+local fs = require "tycho.fs"
+local server = require "tests.blackbox.support.server"
+
+local ground = {}
+
+-- Each way to go wrong, under one roof. The version is said before and after a wait.
+local NASTY = [[
+local app = require "tycho.app"
+local fiber = require "tycho.fiber"
+local errors = require "tycho.errors"
+
+local nasty = app.group("/soak", { envelope = false, auth = false })
+local before = %d
+
+nasty:get("/version", function()
+  fiber.sleep(0.002)
+  return { before = before, after = require("app.version").number }
+end)
+nasty:get("/pair", function() fiber.sleep(0.002) return {} end)
+nasty:get("/error", function() error("on purpose") end)
+nasty:get("/odd", function(req)
+  if req.query.how == "nil" then
+    error(nil)
+  elseif req.query.how == "table" then
+    error({ secret = "soak" })
+  end
+  errors.raise { "not", "an", "error" }
+end)
+nasty:get("/late", { timeout = 0.05 }, function() fiber.sleep(60) end)
+nasty:get("/wait", function() fiber.sleep(1) return {} end)
+nasty:get("/children", function()
+  fiber.spawn(function() fiber.sleep(60) end)
+  return fiber.all {
+    function() fiber.sleep(0.2) return 1 end,
+    function() fiber.sleep(0.3) return 2 end,
+  }
+end)
+nasty:post("/upload", function(req) return { size = #(req.raw_body or "") } end)
+nasty:get("/stream", function()
+  local piece, n = ("x"):rep(16384), 0
+  return app.response(200, function()
+    n = n + 1
+    fiber.sleep(0.001)
+    return n <= 64 and piece or nil
+  end)
+end)
+nasty:get("/spin", function() while true do end end)
+]]
+
+---The application's files by path below scripts/, as in version `number`.
+---@async
+---@param number integer
+---@return table<string, string>
+function ground.version(number)
+  return {
+    ["app/routes/soak.lua"] = NASTY:format(number),
+    ["app/version.lua"] = ("return { number = %d }\n"):format(number),
+  }
+end
+
+local function add_folder(scripts, folder)
+  for _, name in ipairs(fs.list(server.root .. "/scripts/" .. folder)) do
+    local path = folder .. "/" .. name
+    if fs.stat(server.root .. "/scripts/" .. path).type == "folder" then
+      add_folder(scripts, path)
+    else
+      scripts[path] = fs.read(server.root .. "/scripts/" .. path)
+    end
+  end
+end
+
+---Starts the server.
+---@async
+---@param workers integer
+---@return blackbox.Server
+function ground.start(workers)
+  local scripts = ground.version(0)
+  add_folder(scripts, "app")
+  add_folder(scripts, "migrations")
+  return server.start { scripts = scripts, workers = workers, timeout = 60 }
+end
+
+return ground
