@@ -12,6 +12,7 @@ local load = {}
 
 ---@class blackbox.LoadOptions
 ---@field port integer
+---@field address? string 127.0.0.1 by default
 ---@field rate number requests a second
 ---@field duration? number seconds; 5 by default
 ---@field connections? integer 16 by default; also how many requests are in flight at most
@@ -51,7 +52,8 @@ Worker.__index = Worker
 
 function Worker:connection()
   if not self.conn then
-    self.conn = http.connect(self.run.opts.port, { timeout = self.run.opts.timeout or 10 })
+    local opts = self.run.opts
+    self.conn = http.connect(opts.port, { timeout = opts.timeout or 10, address = opts.address })
     self.run.opened = self.run.opened + 1
   end
   return self.conn
