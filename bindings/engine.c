@@ -6,8 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "closed.h"
+#include "crash.h"
 #include "db.h"
 #include "http.h"
+#include "lag.h"
 #include "tycho/log.h"
 #include "tycho/memory.h"
 
@@ -271,6 +274,7 @@ static void engine_set_config(struct ty_config *config)
 static void engine_close(void (*done)(void *arg), void *arg)
 {
     ty_guard_close();
+    ty_routes_open();
     ty_buf_close(&engine.fault);
     ty_config_unref(engine.env.config);
     engine.env.config = NULL;
@@ -292,10 +296,10 @@ static void engine_start(struct ty_generation *gen)
     (void)gen; /* nothing runs on its own yet */
 }
 
-static void describe_fibers(struct ty_generation *gen, struct ty_buf *out)
+static void describe_fibers(struct ty_generation *gen, bool stacks, struct ty_buf *out)
 {
     if (gen->vm)
-        ty_fibers_describe(gen->vm->fibers, out);
+        ty_fibers_describe(gen->vm->fibers, stacks, out);
     else
         ty_buf_adds(out, "[]");
 }
@@ -358,6 +362,7 @@ const struct ty_engine ty_lua_engine = {
     .close = engine_close,
     .set_config = engine_set_config,
     .set_fault = engine_set_fault,
+    .quarantine = ty_route_close,
     .load = engine_load,
     .site = engine_site,
     .id = engine_id,
@@ -365,8 +370,10 @@ const struct ty_engine ty_lua_engine = {
     .retire = engine_retire,
     .describe_fibers = describe_fibers,
     .describe_routes = describe_routes,
+    .describe_lag = ty_lag_describe,
     .memory = engine_memory,
     .ready = engine_ready,
+    .crashed = ty_crash_describe,
     .run = ty_engine_run,
 };
 

@@ -80,6 +80,8 @@ static int l_route(lua_State *L)
     double timeout = option_number(L, 4, "timeout");
     int status = (int)option_number(L, 4, "status");
     bool strict = option_flag(L, 4, "strict");
+    double slice_max = option_number(L, 4, "slice_max");
+    double cpu_max = option_number(L, 4, "cpu_max");
     struct ty_buf names = {0};
     struct ty_error error;
 
@@ -91,6 +93,8 @@ static int l_route(lua_State *L)
     snprintf(notes->owner, owner_len + 1, "%.*s %s", (int)names.len, names.data, pattern);
     notes->status = status;
     notes->strict = strict;
+    notes->slice_max_ms = (uint32_t)(slice_max * 1000 + 0.5);
+    notes->cpu_max_ms = (uint32_t)(cpu_max * 1000 + 0.5);
     ty_buf_close(&names);
 
     struct ty_route *route = ty_zalloc(sizeof(*route));

@@ -36,6 +36,7 @@ struct ty_call {
 struct ty_route_notes {
     int status;   /* of a plain result; 0: 200 */
     bool strict;  /* a JSON body with a name twice is refused */
+    uint32_t slice_max_ms, cpu_max_ms; /* see guard.h; 0: as configured */
     char owner[]; /* for `tycho ps` */
 };
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "closed.h"
 #include "error.h"
 #include "http.h"
 #include "tycho/log.h"
@@ -289,7 +290,11 @@ int ty_call_start(lua_State *L)
                                        .arg = call};
 
     if (route) {
-        options.owner = ((struct ty_route_notes *)route->data)->owner;
+        const struct ty_route_notes *notes = route->data;
+
+        options.owner = notes->owner;
+        options.slice_max_ms = notes->slice_max_ms;
+        options.cpu_max_ms = notes->cpu_max_ms;
         if (route->timeout_ms)
             options.timeout_ms = route->timeout_ms;
     }
@@ -310,6 +315,27 @@ int ty_call_start(lua_State *L)
     return 0;
 }
 
+/* refuse(call): the route is closed for a while. */
+static int refuse_closed(lua_State *L)
+{
+    struct ty_call *call = lua_touserdata(L, 1);
+    const struct ty_route_notes *notes = call->req->match.route->data;
+
+    ty_push_error(L, TY_ERR_UNAVAILABLE, "QUARANTINED", "%s is closed for a while", notes->owner);
+    lua_pushinteger(L, (lua_Integer)ty_route_closed_for(notes->owner) + 1);
+    lua_setfield(L, -2, "retry_after");
+    ty_push_request(L, call); /* error handlers want to see it */
+    lua_pop(L, 1);
+    if (answer_error(call, NULL))
+        ty_call_free(call);
+    return 0;
+}
+
+static bool is_closed(const struct ty_route *route)
+{
+    return route && ty_route_closed_for(((const struct ty_route_notes *)route->data)->owner);
+}
+
 void ty_generation_handle(struct ty_request *req)
 {
     struct ty_generation *gen = req->site->data;
@@ -318,7 +344,10 @@ void ty_generation_handle(struct ty_request *req)
 
     req->on_abort = on_abort;
     req->on_drain = on_drain;
-    lua_rawgeti(L, LUA_REGISTRYINDEX, gen->start_ref);
+    if (is_closed(req->match.route))
+        lua_pushcfunction(L, refuse_closed);
+    else
+        lua_rawgeti(L, LUA_REGISTRYINDEX, gen->start_ref);
     lua_pushlightuserdata(L, call);
     if (lua_pcall(L, 1, 0, 0) == 0)
         return;

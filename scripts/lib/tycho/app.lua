@@ -69,6 +69,8 @@ local app = {}
 ---@field auth? string|false the authenticator that lets callers in; false: anybody
 ---@field timeout? number seconds for the handler
 ---@field body_max? integer bytes
+---@field slice_max? number seconds that its scripts may run without a pause; lua.slice_max if unset
+---@field cpu_max? number seconds that its scripts may run in all; lua.cpu_max if unset
 ---@field use? function|tycho.app.Middleware|(function|tycho.app.Middleware)[]
 ---@field envelope? boolean false: plain results are sent as they are
 
