@@ -214,6 +214,23 @@ bool ty_child_self(struct child_self *self)
            fstat(CHILD_CHANNEL_FD, &st) == 0 && S_ISSOCK(st.st_mode);
 }
 
+/* When memory ends the kernel takes the one with the highest score: never the master, which holds
+ * the sockets, and can start another worker. */
+static void offer_to_oom_killer(void)
+{
+    enum { MORE = 300, SCORE_MAX = 1000 };
+    FILE *file = fopen("/proc/self/oom_score_adj", "r+e");
+    int score;
+
+    if (!file)
+        return;
+    if (fscanf(file, "%d", &score) == 1) {
+        rewind(file);
+        fprintf(file, "%d\n", score + MORE < SCORE_MAX ? score + MORE : SCORE_MAX);
+    }
+    fclose(file);
+}
+
 void ty_child_settle(const struct child_self *self)
 {
     int parent = 0;
@@ -228,6 +245,7 @@ void ty_child_settle(const struct child_self *self)
         snprintf(name, sizeof(name), "tycho-%s-%u", self->role, self->slot);
     else
         snprintf(name, sizeof(name), "tycho-%s", self->role);
+    offer_to_oom_killer();
     prctl(PR_SET_NAME, name); /* else it is called after /proc/self/exe */
     for (unsigned i = 0; i < CHILD_LISTENER_FD - 3 + self->listener_count; i++)
         fcntl((int)i + 3, F_SETFD, FD_CLOEXEC);

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "host/resident.h"
 #include "tycho/clock.h"
 
 struct text {
@@ -31,6 +32,11 @@ static void add_worker_figures(const struct master *master, struct text *text)
     for (unsigned i = 0; i < master->worker_count; i++)
         ty_buf_addf(text->out, "tycho_worker_restarts_total{worker=\"%u\"} %u\n", i + 1,
                     master->workers[i].shared->restarts);
+    begin(text, "tycho_worker_recycles", "counter",
+          "Times that the worker was replaced because it had grown too large.");
+    for (unsigned i = 0; i < master->worker_count; i++)
+        ty_buf_addf(text->out, "tycho_worker_recycles_total{worker=\"%u\",reason=\"memory\"} %u\n",
+                    i + 1, master->workers[i].recycles);
     begin(text, "tycho_worker_script_bytes", "gauge", "Memory of the worker's Lua states.");
     for (unsigned i = 0; i < master->worker_count; i++)
         ty_buf_addf(text->out, "tycho_worker_script_bytes{worker=\"%u\"} %" PRIu64 "\n", i + 1,
@@ -41,32 +47,15 @@ static void add_worker_figures(const struct master *master, struct text *text)
                     master->workers[i].shared->fibers);
 }
 
-/* Resident bytes, from the second number of statm; 0 if the process is gone. */
-static uint64_t resident_bytes(int pid)
-{
-    unsigned long pages = 0;
-    char path[64];
-    FILE *file;
-
-    snprintf(path, sizeof(path), "/proc/%d/statm", pid);
-    file = pid ? fopen(path, "re") : NULL;
-    if (!file)
-        return 0;
-    if (fscanf(file, "%*u %lu", &pages) != 1)
-        pages = 0;
-    fclose(file);
-    return (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
 static void add_process_figures(const struct master *master, struct text *text)
 {
     begin(text, "process_resident_memory_bytes", "gauge",
           "Resident memory; worker 0 is the master.");
     ty_buf_addf(text->out, "process_resident_memory_bytes{worker=\"0\"} %" PRIu64 "\n",
-                resident_bytes(getpid()));
+                ty_resident_bytes(getpid()));
     for (unsigned i = 0; i < master->worker_count; i++)
         ty_buf_addf(text->out, "process_resident_memory_bytes{worker=\"%u\"} %" PRIu64 "\n", i + 1,
-                    resident_bytes(master->workers[i].shared->pid));
+                    ty_resident_bytes(master->workers[i].shared->pid));
     begin(text, "process_start_time_seconds", "gauge", "When the master started, Unix time.");
     ty_buf_addf(text->out, "process_start_time_seconds %.3f\n",
                 (double)ty_wall_us() / 1e6 - (double)(ty_now_ms() - master->started_ms) / 1e3);
@@ -85,6 +74,8 @@ void ty_figures_add(const struct master *master, bool openmetrics, struct ty_buf
                 ty_workers_generations(master, numbers, HELD_MAX));
     begin(&text, "tycho_workers", "gauge", "Workers that serve.");
     ty_buf_addf(out, "tycho_workers %u\n", ty_workers_serving(master));
+    begin(&text, "tycho_quarantined_routes", "gauge", "Routes closed because of runaways.");
+    ty_buf_addf(out, "tycho_quarantined_routes %u\n", ty_quarantine_count(master));
     add_worker_figures(master, &text);
     add_process_figures(master, &text);
 }

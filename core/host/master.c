@@ -333,6 +333,7 @@ static void free_all(struct master *master)
     if (master->watch)
         ty_watch_free(master->watch);
     ty_buf_close(&master->fault);
+    ty_strikes_clear(&master->strikes);
     ty_history_close(&master->history);
     ty_generation_unref(master->active);
     ty_config_unref(master->config);
@@ -349,12 +350,16 @@ int ty_host_serve(const struct ty_host_options *options, const struct ty_engine 
     struct ty_error error = {0};
     int status = ty_settings_open_log(options->config, "master");
 
+    const struct ty_crash_options crash = {.who = "the master", .role = "master"};
+
     (void)engine; /* the master runs no scripts */
     if (status != 0) {
         fprintf(stderr, "tycho: log file %s: %s (log.path)\n",
                 ty_config_str(options->config, "log.path"), strerror(-status));
         return 1;
     }
+    ty_crash_open(&crash);
+    ty_crash_allow_cores(ty_config_bool(options->config, "host.core_dumps"));
     raise_file_limit();
     master = ty_zalloc(sizeof(*master));
     master->options = options;

@@ -3,6 +3,7 @@
  *   supervise.c  starts workers, replaces them, kills the silent
  *   worker.c     talks to them: which generation each has, is to load, serves
  *   reload.c     changes the active generation: all workers or none
+ *   quarantine.c closes routes that had to be stopped too often; recycle.c workers grown too large
  *   control.c    commands from outside; admin.c the operators' listener; watch.c saved files
  *   master.c     puts them together, in order, and takes them apart again
  *
@@ -19,6 +20,7 @@
 #include "host/generation.h"
 #include "host/listen.h"
 #include "host/notify.h"
+#include "host/strikes.h"
 #include "tycho/host.h"
 #include "tycho/metrics.h"
 #include "tycho/shm.h"
@@ -44,6 +46,10 @@ struct worker {
     unsigned held_count;
     bool has_health, is_healthy;
     struct ty_buf health; /* inside of a JSON array */
+    uint64_t doomed_ms;   /* when it was told to say where it is stuck, and to die; 0: it was not */
+    bool is_recycled;     /* it was told to make room for another */
+    uint64_t recycled_ms; /* when one in this slot was told so last; 0: never */
+    unsigned recycles;
 };
 
 struct log_level {
@@ -74,6 +80,7 @@ struct master {
     struct watch *watch;              /* NULL unless developing */
     struct description *descriptions; /* asked of the workers, not complete */
     uint64_t last_token;
+    struct strikes strikes; /* of routes that had to be stopped */
     struct ty_buf fault; /* the message for workers while the last save does not run; else empty */
     struct notify notify;
     uv_signal_t signals[4];
@@ -134,6 +141,25 @@ void ty_worker_forget(struct worker *worker);
 struct ty_channel *ty_worker_channel(struct worker *worker);
 /* A message of its process; `arg` is the worker. */
 void ty_worker_heard(struct child *child, const char *json, size_t len, void *arg);
+
+/* ---- quarantine.c; routes as in struct ty_engine_env */
+
+/* A script of it was stopped; "": nothing happens. */
+void ty_quarantine_strike(struct master *master, const char *route);
+/* The worker has died of what it was running. */
+void ty_quarantine_strike_of(struct worker *worker);
+/* Says to a new worker what was said to all before it came. */
+void ty_quarantine_catch_up(struct worker *worker);
+/* All are open, and have never been struck. */
+void ty_quarantine_clear(struct master *master);
+unsigned ty_quarantine_count(const struct master *master);
+/* A JSON array: route, and seconds that are left. */
+void ty_quarantine_describe(const struct master *master, struct ty_buf *out);
+
+/* ---- recycle.c */
+
+/* It says that it holds more memory than it may; it will say so again. */
+void ty_recycle_asked(struct worker *worker, uint64_t bytes, uint64_t max);
 
 /* ---- reload.c */
 

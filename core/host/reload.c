@@ -155,6 +155,7 @@ static void commit(struct reload *reload)
     ty_generation_unref(master->active);
     master->active = ty_generation_ref(reload->next);
     master->active->committed_us = ty_wall_us();
+    ty_quarantine_clear(master);
     ty_master_adopt_settings(master);
     if (reload->asks[0].kind != RELOAD_BACK)
         ty_history_add(&master->history, master->active,

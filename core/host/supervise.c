@@ -10,7 +10,7 @@
 #include "tycho/log.h"
 #include "tycho/memory.h"
 
-enum { QUICK_MS = 10000, BACK_OFF_MAX_S = 30, LATE_MS = 1000 };
+enum { QUICK_MS = 10000, BACK_OFF_MAX_S = 30, LATE_MS = 1000, LAST_WORD_MS = 200 };
 
 static void start_worker(struct worker *worker);
 
@@ -60,6 +60,8 @@ static void mark_dead(struct worker *worker)
     ty_worker_forget(worker);
     worker->child = NULL;
     worker->state = WORKER_DOWN;
+    worker->doomed_ms = 0;
+    worker->is_recycled = false;
     worker->shared->connections = worker->shared->requests = worker->shared->fibers = 0;
     worker->shared->script_bytes = 0;
     worker->shared->running[0] = '\0';
@@ -80,6 +82,8 @@ static void on_ended(struct child *child, int exit_code, int signal, void *arg)
     /* Nothing is said of those that a failed start takes with it: what stopped it has been said. */
     if (!master->is_stopping || (master->is_ready && (exit_code != 0 || signal != 0)))
         log_end(worker, exit_code, signal);
+    if (signal && !master->is_stopping)
+        ty_quarantine_strike_of(worker);
     mark_dead(worker);
     if (!master->is_stopping && !master->is_ready) {
         ty_master_fail(master, "a web worker died while starting (%s %d); the log says more",
@@ -207,10 +211,30 @@ static uint64_t silence_allowed(const struct worker *worker)
     return ms;
 }
 
+/* First it is asked where it is: its handler of SIGABRT (tycho/crash.h) leaves that in the log. */
+static void put_down(struct worker *worker, uint64_t now, const char *why)
+{
+    struct ty_slot *slot = worker->shared;
+    char running[sizeof(slot->running)];
+
+    if (worker->doomed_ms) {
+        if (now - worker->doomed_ms >= LAST_WORD_MS)
+            ty_child_kill(worker->child, SIGKILL);
+        return;
+    }
+    memcpy(running, slot->running, sizeof(running));
+    running[sizeof(running) - 1] = '\0';
+    ty_log_error("host", "web worker %u %s: killing it%s%s", worker->slot, why,
+                 running[0] ? "; it was running " : "", running);
+    worker->doomed_ms = now;
+    ty_child_kill(worker->child, SIGABRT);
+}
+
 void ty_workers_watch(struct master *master)
 {
     uint64_t now = ty_now_ms();
     bool was_late = master->watchdog_ms && now - master->watchdog_ms > LATE_MS;
+    char why[64];
 
     master->watchdog_ms = now;
     for (unsigned i = 0; i < master->worker_count; i++) {
@@ -220,16 +244,15 @@ void ty_workers_watch(struct master *master)
             continue;
         if (was_late) /* we slept ourselves, and so did they perhaps: count from now */
             worker->shared->heartbeat_ms = now;
-        if (!ty_slot_is_fresh(worker->shared, allowed)) {
-            ty_log_error("host", "web worker %u has not answered for %" PRIu64 " ms: killing it",
-                         worker->slot, now - worker->shared->heartbeat_ms);
-            ty_child_kill(worker->child, SIGKILL);
+        if (worker->doomed_ms || !ty_slot_is_fresh(worker->shared, allowed)) {
+            snprintf(why, sizeof(why), "has not answered for %" PRIu64 " ms",
+                     now - worker->shared->heartbeat_ms);
+            put_down(worker, now, why);
         } else if (worker->state == WORKER_STARTING && worker->committed == NULL &&
                    worker->offered &&
                    now - worker->started_ms >
                        ty_config_ms(worker->offered->config, "host.start_timeout") + allowed) {
-            ty_log_error("host", "web worker %u is not ready in time: killing it", worker->slot);
-            ty_child_kill(worker->child, SIGKILL);
+            put_down(worker, now, "is not ready in time");
         }
     }
 }

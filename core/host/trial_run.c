@@ -70,6 +70,7 @@ static void configure(struct tryout *tryout, int fd, bool development)
     if (!tryout->config)
         abort(); /* the master's own bytes */
     ty_settings_open_log(tryout->config, "trial");
+    ty_crash_allow_cores(ty_config_bool(tryout->config, "host.core_dumps"));
     env.config = tryout->config;
     tryout->engine->open(&env);
 }
@@ -113,7 +114,11 @@ int ty_trial_run(const struct child_self *self, const struct ty_engine *engine)
 {
     struct tryout *tryout = ty_zalloc(sizeof(*tryout));
 
+    const struct ty_crash_options crash = {
+        .who = "the trial", .role = "trial", .scripts = engine->crashed};
+
     (void)self;
+    ty_crash_open(&crash);
     tryout->engine = engine;
     uv_loop_init(&tryout->loop);
     tryout->channel = ty_channel_new(&tryout->loop, CHILD_CHANNEL_FD, on_message, on_gone, tryout);

@@ -1,6 +1,7 @@
 #include "host/web.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -27,6 +28,12 @@ static void set_fault(struct web *web, const char *text)
         web->engine->set_fault(text[0] ? text : NULL);
 }
 
+static void set_quarantine(struct web *web, const char *route, uint64_t ms)
+{
+    if (web->engine->quarantine)
+        web->engine->quarantine(route, ms);
+}
+
 static void obey(struct web *web, yyjson_val *message, int fd)
 {
     const char *type = message_str(message, "type");
@@ -48,6 +55,8 @@ static void obey(struct web *web, yyjson_val *message, int fd)
         set_log_level(message);
     else if (strcmp(type, "faults") == 0)
         set_fault(web, message_str(message, "text"));
+    else if (strcmp(type, "quarantine") == 0)
+        set_quarantine(web, message_str(message, "route"), message_uint(message, "ms"));
     else if (strcmp(type, "reopen") == 0)
         ty_log_reopen();
 }
@@ -92,6 +101,16 @@ static void open_handles(struct web *web)
     web->channel = ty_channel_new(&web->loop, CHILD_CHANNEL_FD, on_message, on_gone, web);
 }
 
+static void open_crash(const struct web *web)
+{
+    char who[32];
+    const struct ty_crash_options options = {
+        .who = who, .role = "web", .slot = web->slot, .scripts = web->engine->crashed};
+
+    snprintf(who, sizeof(who), "web worker %u", web->self.slot);
+    ty_crash_open(&options);
+}
+
 int ty_web_run(const struct child_self *self, const struct ty_engine *engine)
 {
     struct web *web = ty_zalloc(sizeof(*web));
@@ -102,6 +121,7 @@ int ty_web_run(const struct child_self *self, const struct ty_engine *engine)
     if (!web->shm || self->slot == 0 || self->slot >= ty_shm_slot_count(web->shm))
         return 1;
     web->slot = ty_shm_slot(web->shm, self->slot);
+    open_crash(web);
     ty_metrics_attach(ty_shm_metrics(web->shm), self->slot);
     uv_loop_init(&web->loop);
     open_handles(web);
@@ -131,6 +151,7 @@ int ty_host_child(const struct ty_engine *engine)
     if (!ty_child_self(&self))
         return 1;
     ty_child_settle(&self);
+    ty_crash_allow_cores(false); /* unless the configuration says otherwise */
     signal(SIGPIPE, SIG_IGN);
     signal(SIGINT, SIG_IGN); /* the terminal sends it to all; the master says what to do */
     signal(SIGHUP, SIG_IGN);

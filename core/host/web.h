@@ -3,8 +3,9 @@
  *   web.c         its life and the master's messages
  *   web_load.c    generations: prepare, commit, abort, retire
  *   web_accept.c  its own socket, and those of neighbours that cannot
- *   web_beat.c    heartbeat, figures, health
+ *   web_beat.c    heartbeat, figures, health; web_memory.c asks to be replaced when too large
  *   web_stop.c    finishing what was begun
+ *   web_describe.c, web_observe.c   what operators ask
  */
 #pragma once
 
@@ -48,8 +49,9 @@ struct web {
     uv_prepare_t turn;
     uv_timer_t beat, neighbours, health, stop, deadline;
     uv_signal_t terminate;
-    uint64_t beat_ns;     /* when it last fired */
-    uint64_t log_dropped; /* as last counted */
+    uint64_t beat_ns;      /* when it last fired */
+    uint64_t log_dropped;  /* as last counted */
+    unsigned memory_overs; /* looks in a row at which it held too much */
     struct ty_buf last_health;
     struct ty_series *lag, *dropped;
 
@@ -63,6 +65,9 @@ void ty_web_commit(struct web *web, uint64_t number);
 void ty_web_abort(struct web *web, uint64_t number);
 /* For the end: `gone` runs (held_count() is 0) when none is left. */
 void ty_web_retire_all(struct web *web, uint64_t drain_ms);
+
+/* ---- web_describe.c */
+/* Answers the master: "fibers", "stacks", "routes", "lag". */
 void ty_web_describe(struct web *web, const char *what, uint64_t token);
 
 /* ---- web_accept.c */
@@ -78,6 +83,9 @@ void ty_web_beat_close(struct web *web);
 void ty_web_report_health(struct web *web, bool is_first);
 /* The server's health callback. */
 int ty_web_health(bool ready, struct ty_buf *body, void *arg);
+
+/* ---- web_memory.c */
+void ty_web_check_memory(struct web *web);
 
 /* ---- web_stop.c */
 /* `with_others`: the whole server stops; else the neighbours take over. */

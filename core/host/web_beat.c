@@ -110,6 +110,7 @@ static void on_health(uv_timer_t *timer)
 
     if (web->active)
         ty_web_report_health(web, false);
+    ty_web_check_memory(web);
 }
 
 /* ---- */

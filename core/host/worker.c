@@ -87,6 +87,7 @@ static void catch_up(struct worker *worker)
                          worker->master->levels[i].module, worker->master->levels[i].level);
     if (channel && worker->master->fault.len > 0)
         ty_channel_send(channel, -1, worker->master->fault.data, worker->master->fault.len);
+    ty_quarantine_catch_up(worker);
 }
 
 void ty_worker_commit(struct worker *worker)
@@ -213,6 +214,10 @@ void ty_worker_heard(struct child *child, const char *json, size_t len, void *ar
         on_committed(worker, number);
     else if (strcmp(type, "health") == 0)
         on_health(worker, message);
+    else if (strcmp(type, "strike") == 0)
+        ty_quarantine_strike(worker->master, message_str(message, "route"));
+    else if (strcmp(type, "recycle") == 0)
+        ty_recycle_asked(worker, message_uint(message, "bytes"), message_uint(message, "max"));
     else if (strcmp(type, "description") == 0)
         ty_command_described(worker->master, worker, message);
     else if (strcmp(type, "gone") == 0) {

@@ -1,0 +1,30 @@
+#include <inttypes.h>
+#include <unistd.h>
+
+#include "host/resident.h"
+#include "host/web.h"
+
+enum { OVER_MAX = 2 }; /* looks in a row: what is there for a moment only does not count */
+
+/* 0: no limit */
+static uint64_t limit_of(const struct ty_config *config)
+{
+    uint64_t bytes = ty_config_bytes(config, "host.worker_memory_max");
+    uint64_t scripts = ty_config_bytes(config, "lua.memory_max");
+
+    return bytes ? bytes : scripts + scripts / 2;
+}
+
+void ty_web_check_memory(struct web *web)
+{
+    uint64_t max = web->active ? limit_of(web->active->config) : 0, bytes;
+
+    if (max == 0 || web->is_stopping || !web->channel)
+        return;
+    bytes = ty_resident_bytes(getpid());
+    web->memory_overs = bytes > max ? web->memory_overs + 1 : 0;
+    if (web->memory_overs >= OVER_MAX)
+        ty_channel_sendf(web->channel, -1,
+                         "{\"type\":\"recycle\",\"bytes\":%" PRIu64 ",\"max\":%" PRIu64 "}", bytes,
+                         max);
+}
