@@ -560,28 +560,3 @@ void ty_fibers_on_idle(struct ty_fibers *set, void (*idle)(void *arg), void *arg
     if (set->count == 0)
         uv_timer_start(&set->timer, on_idle, 0, 0);
 }
-
-void ty_fibers_describe(struct ty_fibers *set, struct ty_buf *out)
-{
-    uint64_t now = ty_now_ms();
-    const char *comma = "";
-
-    ty_buf_addc(out, '[');
-    for (struct ty_fiber *fiber = set->live; fiber; fiber = fiber->next) {
-        char line[160] = "";
-
-        ty_fiber_line(fiber->co, line, sizeof(line));
-        ty_buf_addf(out, "%s{\"owner\":\"", comma);
-        ty_buf_add_json(out, fiber->owner, strlen(fiber->owner));
-        ty_buf_addf(out, "\",\"age\":%.3f,\"waits_for\":\"",
-                    (double)(now - fiber->started_ms) / 1e3);
-        if (fiber->wait)
-            ty_buf_adds(out, fiber->wait->what ? fiber->wait->what : "something");
-        ty_buf_addf(out, "\",\"waiting\":%.3f,\"line\":\"",
-                    fiber->wait ? (double)(now - fiber->parked_ms) / 1e3 : 0.0);
-        ty_buf_add_json(out, line, strlen(line));
-        ty_buf_addf(out, "\",\"cancelled\":%s}", fiber->cancelled ? "true" : "false");
-        comma = ",";
-    }
-    ty_buf_addc(out, ']');
-}

@@ -121,5 +121,7 @@ size_t ty_fibers_count(const struct ty_fibers *set);
 void ty_fibers_cancel_all(struct ty_fibers *set, const char *why);
 /* Calls `idle(arg)` from the loop, once, when the last fiber has ended (soon, if there is none). */
 void ty_fibers_on_idle(struct ty_fibers *set, void (*idle)(void *arg), void *arg);
-/* Adds a JSON array: owner, age, what each waits for and how long, Lua line. */
-void ty_fibers_describe(struct ty_fibers *set, struct ty_buf *out);
+/* Adds a JSON array: owner, request, age, what each waits for and how long, seconds to the
+ * deadline, Lua line; with `stacks` all Lua lines, innermost first. Only so many fit: the last
+ * element is {"omitted":n} when there are more. */
+void ty_fibers_describe(struct ty_fibers *set, bool stacks, struct ty_buf *out);

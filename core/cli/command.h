@@ -17,6 +17,7 @@
     X(JSON,      "json",      NULL,         "Print JSON")                                          \
     X(ROLE,      "role",      "ROLES",      "What this process does: web, or all (default)")       \
     X(REQUIRE,   "require",   NULL,         "Fail unless all dependencies are there at the start") \
+    X(STACK,     "stack",     NULL,         "Show the whole Lua stack of each fiber")              \
     X(FORCE,     "force",     NULL,         "Reload even if no file has changed")
 /* clang-format on */
 
@@ -97,6 +98,8 @@ int cli_rollback(struct cli *cli);
 int cli_generations(struct cli *cli);
 int cli_status(struct cli *cli);
 int cli_ps(struct cli *cli);
+int cli_lag(struct cli *cli);
+int cli_log_level(struct cli *cli);
 int cli_config_show(struct cli *cli);
 int cli_config_explain(struct cli *cli);
 int cli_config_default(struct cli *cli);

@@ -14,6 +14,7 @@ enum {
     ROLE = 1 << OPTION_ROLE,
     REQUIRE = 1 << OPTION_REQUIRE,
     FORCE = 1 << OPTION_FORCE,
+    STACK = 1 << OPTION_STACK,
 };
 
 /* In the order of `tycho help`. */
@@ -93,9 +94,34 @@ const struct cli_command cli_commands[] = {
         .name = "ps",
         .arguments = "",
         .text = "List what runs: fibers, what each waits for, and its Lua line",
-        .examples = "tycho ps\n",
+        .examples = "tycho ps\n"
+                    "tycho ps --stack\n",
         .run = cli_ps,
+        .options = JSON | STACK,
+    },
+    {
+        .name = "lag",
+        .arguments = "",
+        .text = "Say how late the workers' loops are, and which lines held them",
+        .examples = "tycho lag\n",
+        .run = cli_lag,
         .options = JSON,
+    },
+    {
+        .name = "log-level",
+        .arguments = "[LEVEL [MODULE]]",
+        .text =
+            "Change how much a running server logs, all of it or one module; or list the levels",
+        .details = "Levels: debug, info, warn, error, off. A module is the server's (http, access, "
+                   "db) or the application's (the name given to log.module()). Holds until the "
+                   "server ends, for workers that start later too, and over reloads; log.levels "
+                   "in the configuration is for good.",
+        .examples = "tycho log-level\n"
+                    "tycho log-level debug orders\n"
+                    "tycho log-level info\n",
+        .run = cli_log_level,
+        .options = JSON,
+        .args_max = 2,
     },
     {
         .name = "routes",

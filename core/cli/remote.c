@@ -1,31 +1,18 @@
-#include <inttypes.h>
+#include "cli/remote.h"
+
 #include <stdlib.h>
 #include <string.h>
-#include <yyjson.h>
 
-#include "cli/command.h"
 #include "cli/terminal.h"
 #include "tycho/host.h"
 
-/* reload, rollback, generations, status, ps: a running server is asked. */
+/* reload, rollback, generations, status: a running server is asked. */
 
 struct answer {
     yyjson_doc *doc;
     yyjson_val *root;
     bool has_progress; /* is shown */
 };
-
-static const char *text_of(yyjson_val *object, const char *name)
-{
-    const char *text = yyjson_get_str(yyjson_obj_get(object, name));
-
-    return text ? text : "";
-}
-
-static double number_of(yyjson_val *object, const char *name)
-{
-    return yyjson_get_num(yyjson_obj_get(object, name));
-}
 
 static void on_reply(const char *json, size_t len, void *arg)
 {
@@ -39,7 +26,7 @@ static void on_reply(const char *json, size_t len, void *arg)
         return;
     }
     if (yyjson_obj_get(root, "progress")) {
-        term_progress(text_of(root, "progress"));
+        term_progress(answer_str(root, "progress"));
         answer->has_progress = true;
     }
     yyjson_doc_free(doc);
@@ -47,7 +34,7 @@ static void on_reply(const char *json, size_t len, void *arg)
 
 /* Faults of the files on disk must not keep an operator from looking at what runs, or from going
  * back; only a reload would meet them again. */
-static int ask_at(struct cli *cli, const char *command, struct answer *answer)
+int cli_ask_all(struct cli *cli, const char *command, cli_reply_fn *reply, void *arg)
 {
     struct ty_config *config = cli_config(cli);
     const char *path = config ? ty_config_str(config, "host.socket") : NULL;
@@ -60,19 +47,18 @@ static int ask_at(struct cli *cli, const char *command, struct answer *answer)
         config = ty_config_load(&nothing, NULL);
         path = config ? ty_config_str(config, "host.socket") : NULL;
     }
-    int code = ty_host_command(path ? path : ".tycho/control.sock", command, on_reply, answer);
+    int code = ty_host_command(path ? path : ".tycho/control.sock", command, reply, arg);
     ty_config_unref(config);
-    if (answer->has_progress)
-        term_progress(NULL);
     return code;
 }
 
-/* Prints the answer with `print`, or as JSON, or what is wrong. */
-static int ask(struct cli *cli, const char *command, void (*print)(yyjson_val *root))
+int cli_ask(struct cli *cli, const char *command, void (*print)(yyjson_val *root))
 {
     struct answer answer = {0};
-    int code = ask_at(cli, command, &answer);
+    int code = cli_ask_all(cli, command, on_reply, &answer);
 
+    if (answer.has_progress)
+        term_progress(NULL);
     if (answer.doc && cli->values[OPTION_JSON]) {
         char *text = yyjson_val_write(answer.root, YYJSON_WRITE_PRETTY, NULL);
         puts(text ? text : "");
@@ -80,7 +66,7 @@ static int ask(struct cli *cli, const char *command, void (*print)(yyjson_val *r
     } else if (answer.doc && code == TY_EXIT_DONE) {
         print(answer.root);
     } else if (answer.doc) {
-        fprintf(stderr, "%s\n", text_of(answer.root, "error"));
+        fprintf(stderr, "%s\n", answer_str(answer.root, "error"));
     }
     yyjson_doc_free(answer.doc);
     return code;
@@ -89,24 +75,24 @@ static int ask(struct cli *cli, const char *command, void (*print)(yyjson_val *r
 static void print_reload(yyjson_val *root)
 {
     struct ty_buf took = {0};
-    bool unchanged = strcmp(text_of(root, "outcome"), "unchanged") == 0;
+    bool unchanged = strcmp(answer_str(root, "outcome"), "unchanged") == 0;
 
-    term_duration(number_of(root, "ms") / 1000, &took);
-    if (*text_of(root, "warning")) {
-        term_print(stderr, TERM_YELLOW, text_of(root, "warning"));
+    term_duration(answer_num(root, "ms") / 1000, &took);
+    if (*answer_str(root, "warning")) {
+        term_print(stderr, TERM_YELLOW, answer_str(root, "warning"));
         fputc('\n', stderr);
     }
-    printf("%s: generation %s, %s\n", unchanged ? "unchanged" : "ok", text_of(root, "generation"),
-           ty_buf_cstr(&took));
+    printf("%s: generation %s, %s\n", unchanged ? "unchanged" : "ok",
+           answer_str(root, "generation"), ty_buf_cstr(&took));
     ty_buf_close(&took);
 }
 
 int cli_reload(struct cli *cli)
 {
-    return ask(cli,
-               cli->values[OPTION_FORCE] ? "{\"command\":\"reload\",\"force\":true}"
-                                         : "{\"command\":\"reload\"}",
-               print_reload);
+    return cli_ask(cli,
+                   cli->values[OPTION_FORCE] ? "{\"command\":\"reload\",\"force\":true}"
+                                             : "{\"command\":\"reload\"}",
+                   print_reload);
 }
 
 int cli_rollback(struct cli *cli)
@@ -120,7 +106,7 @@ int cli_rollback(struct cli *cli)
         ty_buf_addc(&command, '"');
     }
     ty_buf_addc(&command, '}');
-    int code = ask(cli, ty_buf_cstr(&command), print_reload);
+    int code = cli_ask(cli, ty_buf_cstr(&command), print_reload);
     ty_buf_close(&command);
     return code;
 }
@@ -138,18 +124,18 @@ static void print_generations(yyjson_val *root)
     term_cell(&table, "SINCE");
     yyjson_arr_foreach(yyjson_obj_get(root, "generations"), i, count, gen)
     {
-        term_cell(&table, "%s", text_of(gen, "id"));
+        term_cell(&table, "%s", answer_str(gen, "id"));
         term_cell(&table, "%s", yyjson_get_bool(yyjson_obj_get(gen, "active")) ? "active" : "kept");
-        term_cell(&table, "%.0f", number_of(gen, "workers"));
-        term_cell(&table, "%.0f", number_of(gen, "files"));
-        term_cell(&table, "%s", text_of(gen, "committed"));
+        term_cell(&table, "%.0f", answer_num(gen, "workers"));
+        term_cell(&table, "%.0f", answer_num(gen, "files"));
+        term_cell(&table, "%s", answer_str(gen, "committed"));
     }
     term_table_print(&table, stdout);
 }
 
 int cli_generations(struct cli *cli)
 {
-    return ask(cli, "{\"command\":\"generations\"}", print_generations);
+    return cli_ask(cli, "{\"command\":\"generations\"}", print_generations);
 }
 
 static void print_fact(const char *name, const char *text, enum term_style style)
@@ -173,18 +159,18 @@ static void print_workers(yyjson_val *workers)
     {
         struct ty_buf age = {0}, memory = {0};
 
-        term_duration(number_of(worker, "age"), &age);
-        term_size((uint64_t)number_of(worker, "script_bytes"), &memory);
-        term_cell(&table, "%.0f", number_of(worker, "slot"));
-        term_cell(&table, "%.0f", number_of(worker, "pid"));
-        term_cell(&table, "%s", text_of(worker, "state"));
+        term_duration(answer_num(worker, "age"), &age);
+        term_size((uint64_t)answer_num(worker, "script_bytes"), &memory);
+        term_cell(&table, "%.0f", answer_num(worker, "slot"));
+        term_cell(&table, "%.0f", answer_num(worker, "pid"));
+        term_cell(&table, "%s", answer_str(worker, "state"));
         term_cell(&table, "%s", ty_buf_cstr(&age));
-        term_cell(&table, "%.0f", number_of(worker, "restarts"));
-        term_cell(&table, "%.0f", number_of(worker, "connections"));
-        term_cell(&table, "%.0f", number_of(worker, "requests"));
-        term_cell(&table, "%.0f", number_of(worker, "fibers"));
+        term_cell(&table, "%.0f", answer_num(worker, "restarts"));
+        term_cell(&table, "%.0f", answer_num(worker, "connections"));
+        term_cell(&table, "%.0f", answer_num(worker, "requests"));
+        term_cell(&table, "%.0f", answer_num(worker, "fibers"));
         term_cell(&table, "%s", ty_buf_cstr(&memory));
-        term_cell(&table, "%s", text_of(worker, "generation"));
+        term_cell(&table, "%s", answer_str(worker, "generation"));
         ty_buf_close(&age);
         ty_buf_close(&memory);
     }
@@ -198,27 +184,32 @@ static void print_status(yyjson_val *root)
     size_t i, count;
     yyjson_val *dependency;
 
-    ty_buf_addf(&text, "%s, %s", text_of(root, "state"), ready ? "ready" : "not ready");
+    ty_buf_addf(&text, "%s, %s", answer_str(root, "state"), ready ? "ready" : "not ready");
     print_fact("state", ty_buf_cstr(&text), ready ? TERM_GREEN : TERM_RED);
     text.len = 0;
-    ty_buf_addf(&text, "%s, pid %.0f, up ", text_of(root, "version"), number_of(root, "pid"));
-    term_duration(number_of(root, "uptime"), &text);
+    ty_buf_addf(&text, "%s, pid %.0f, up ", answer_str(root, "version"), answer_num(root, "pid"));
+    term_duration(answer_num(root, "uptime"), &text);
     print_fact("tycho", ty_buf_cstr(&text), TERM_PLAIN);
-    print_fact("http", text_of(root, "http"), TERM_PLAIN);
-    print_fact("admin", text_of(root, "admin"), TERM_PLAIN);
+    print_fact("http", answer_str(root, "http"), TERM_PLAIN);
+    print_fact("admin", answer_str(root, "admin"), TERM_PLAIN);
     text.len = 0;
-    ty_buf_addf(&text, "%s%s", text_of(root, "generation"),
+    ty_buf_addf(&text, "%s%s", answer_str(root, "generation"),
                 yyjson_get_bool(yyjson_obj_get(root, "reloading")) ? ", reloading" : "");
     print_fact("generation", ty_buf_cstr(&text), TERM_PLAIN);
     yyjson_arr_foreach(yyjson_obj_get(root, "dependencies"), i, count, dependency)
     {
         bool fine = yyjson_get_bool(yyjson_obj_get(dependency, "ok"));
         text.len = 0;
-        ty_buf_addf(&text, "%s %s", text_of(dependency, "name"), fine ? "ok" : "down");
+        ty_buf_addf(&text, "%s %s", answer_str(dependency, "name"), fine ? "ok" : "down");
         print_fact(i ? "" : "dependencies", ty_buf_cstr(&text), fine ? TERM_PLAIN : TERM_RED);
     }
-    if (number_of(root, "log_dropped") > 0)
-        printf("%-13s%.0f log records were dropped\n", "log", number_of(root, "log_dropped"));
+    text.len = 0;
+    yyjson_arr_foreach(yyjson_obj_get(root, "log_levels"), i, count, dependency)
+        ty_buf_addf(&text, "%s%s%s%s", i ? ", " : "", answer_str(dependency, "module"),
+                    *answer_str(dependency, "module") ? " " : "", answer_str(dependency, "level"));
+    print_fact("log level", ty_buf_cstr(&text), TERM_PLAIN);
+    if (answer_num(root, "log_dropped") > 0)
+        printf("%-13s%.0f log records were dropped\n", "log", answer_num(root, "log_dropped"));
     fputc('\n', stdout);
     print_workers(yyjson_obj_get(root, "workers"));
     ty_buf_close(&text);
@@ -226,56 +217,5 @@ static void print_status(yyjson_val *root)
 
 int cli_status(struct cli *cli)
 {
-    return ask(cli, "{\"command\":\"status\"}", print_status);
-}
-
-static void add_fiber(struct term_table *table, yyjson_val *worker, yyjson_val *gen,
-                      yyjson_val *fiber)
-{
-    struct ty_buf age = {0}, waits = {0};
-    const char *what = text_of(fiber, "waits_for");
-
-    term_duration(number_of(fiber, "age"), &age);
-    ty_buf_adds(&waits, *what ? what : "(runs)");
-    if (*what) {
-        ty_buf_addc(&waits, ' ');
-        term_duration(number_of(fiber, "waiting"), &waits);
-    }
-    if (yyjson_get_bool(yyjson_obj_get(fiber, "cancelled")))
-        ty_buf_adds(&waits, ", cancelled");
-    term_cell(table, "%.0f", number_of(worker, "worker"));
-    term_cell(table, "%s", text_of(gen, "generation"));
-    term_cell(table, "%s", text_of(fiber, "owner"));
-    term_cell(table, "%s", ty_buf_cstr(&age));
-    term_cell(table, "%s", ty_buf_cstr(&waits));
-    term_cell(table, "%s", text_of(fiber, "line"));
-    ty_buf_close(&age);
-    ty_buf_close(&waits);
-}
-
-static void print_ps(yyjson_val *root)
-{
-    static const char *const head[] = {"WORKER", "GENERATION", "OWNER", "AGE", "WAITS FOR", "LINE"};
-    struct term_table table = {.columns = sizeof(head) / sizeof(*head)};
-    size_t w, g, f, workers, gens, fibers;
-    yyjson_val *worker, *gen, *fiber;
-
-    for (f = 0; f < table.columns; f++)
-        term_cell(&table, "%s", head[f]);
-    yyjson_arr_foreach(yyjson_obj_get(root, "workers"), w, workers, worker)
-    {
-        yyjson_arr_foreach(yyjson_obj_get(worker, "generations"), g, gens, gen)
-        {
-            yyjson_arr_foreach(yyjson_obj_get(gen, "fibers"), f, fibers, fiber)
-                add_fiber(&table, worker, gen, fiber);
-        }
-    }
-    term_table_print(&table, stdout);
-    yyjson_arr_foreach(yyjson_obj_get(root, "silent"), w, workers, worker)
-        fprintf(stderr, "tycho: worker %" PRIu64 " did not answer\n", yyjson_get_uint(worker));
-}
-
-int cli_ps(struct cli *cli)
-{
-    return ask(cli, "{\"command\":\"ps\"}", print_ps);
+    return cli_ask(cli, "{\"command\":\"status\"}", print_status);
 }

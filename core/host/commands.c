@@ -12,7 +12,7 @@
 #include "tycho/log.h"
 #include "tycho/memory.h"
 
-enum { DESCRIBE_MS = 2000 };
+enum { DESCRIBE_MS = 2000, ITEMS_MAX = 12 * 1024 * 1024 /* of what fits in an answer */ };
 
 /* ---- reload, rollback */
 
@@ -72,6 +72,7 @@ struct description {
     struct master *master;
     struct client *client; /* NULL: nobody waits any more */
     uint64_t token;
+    void (*add_more)(struct ty_buf *out); /* what the master knows of it; NULL: nothing */
     bool is_awaited[TY_SHM_SLOTS_MAX];
     struct ty_buf items; /* of a JSON array */
     uv_timer_t timer;
@@ -101,6 +102,8 @@ static void finish_description(struct description *description)
             comma = ",";
         }
     ty_buf_addc(&json, ']');
+    if (description->add_more)
+        description->add_more(&json);
     if (description->client)
         ty_control_answer(description->client, true, ty_buf_cstr(&json));
     ty_buf_close(&json);
@@ -122,7 +125,8 @@ static unsigned awaited(const struct description *description)
 }
 
 /* Asks all serving workers, or only the first of them. */
-static void describe(struct master *master, struct client *client, const char *what, unsigned max)
+static struct description *describe(struct master *master, struct client *client, const char *what,
+                                    unsigned max)
 {
     struct description *description = ty_zalloc(sizeof(*description));
     unsigned count = 0;
@@ -146,7 +150,8 @@ static void describe(struct master *master, struct client *client, const char *w
         count++;
     }
     if (count == 0)
-        finish_description(description);
+        uv_timer_start(&description->timer, on_describe_timeout, 0, 0);
+    return description;
 }
 
 void ty_command_described(struct master *master, struct worker *worker, yyjson_val *message)
@@ -161,6 +166,10 @@ void ty_command_described(struct master *master, struct worker *worker, yyjson_v
         return;
     description->is_awaited[worker->slot] = false;
     items = yyjson_val_write(yyjson_obj_get(message, "items"), 0, NULL);
+    if (items && description->items.len + strlen(items) > ITEMS_MAX) {
+        free(items);
+        items = NULL;
+    }
     if (description->items.len > 0)
         ty_buf_addc(&description->items, ',');
     ty_buf_addf(&description->items, "{\"worker\":%u,\"pid\":%d,\"generations\":%s}", worker->slot,
@@ -185,8 +194,30 @@ void ty_commands_cancel(struct master *master)
 
 static void run_ps(struct master *master, struct client *client, yyjson_val *command)
 {
+    describe(master, client, message_bool(command, "stacks") ? "stacks" : "fibers", UINT_MAX);
+}
+
+static void add_lag_buckets(struct ty_buf *out)
+{
+    double bounds[TY_METRIC_BUCKETS_MAX + 1], counts[TY_METRIC_BUCKETS_MAX + 1];
+    size_t count = ty_metrics_buckets("tycho_loop_lag_seconds", NULL, bounds, counts);
+
+    ty_buf_adds(out, ",\"buckets\":[");
+    for (size_t i = 0; i < count; i++) {
+        ty_buf_adds(out, i ? ",{\"most\":" : "{\"most\":");
+        if (i + 1 < count)
+            ty_buf_addf(out, "%g", bounds[i]);
+        else
+            ty_buf_adds(out, "null");
+        ty_buf_addf(out, ",\"count\":%.0f}", counts[i]);
+    }
+    ty_buf_addc(out, ']');
+}
+
+static void run_lag(struct master *master, struct client *client, yyjson_val *command)
+{
     (void)command;
-    describe(master, client, "fibers", UINT_MAX);
+    describe(master, client, "lag", UINT_MAX)->add_more = add_lag_buckets;
 }
 
 static void run_routes(struct master *master, struct client *client, yyjson_val *command)
@@ -247,7 +278,7 @@ static void run_reopen(struct master *master, struct client *client, yyjson_val 
     ty_control_answer(client, true, "");
 }
 
-static void remember_level(struct master *master, const char *module, const char *level)
+static bool remember_level(struct master *master, const char *module, const char *level)
 {
     struct log_level *entry = master->levels;
     unsigned i = 0;
@@ -257,11 +288,20 @@ static void remember_level(struct master *master, const char *module, const char
     while (i < master->level_count && strcmp(entry[i].module, module) != 0)
         i++;
     if (i == LEVELS_MAX)
-        return;
+        return false;
     if (i == master->level_count)
         master->level_count++;
     snprintf(entry[i].module, sizeof(entry[i].module), "%s", module);
     snprintf(entry[i].level, sizeof(entry[i].level), "%s", level);
+    return true;
+}
+
+static void answer_levels(struct master *master, struct client *client)
+{
+    struct ty_buf json = {0};
+
+    ty_status_add_log_levels(master, &json);
+    answer_with(client, &json);
 }
 
 static void run_log_level(struct master *master, struct client *client, yyjson_val *command)
@@ -270,6 +310,10 @@ static void run_log_level(struct master *master, struct client *client, yyjson_v
     struct ty_buf json = {0};
     enum ty_log_level level;
 
+    if (name[0] == '\0' && module[0] == '\0') {
+        answer_levels(master, client);
+        return;
+    }
     if (!ty_log_parse_level(name, &level)) {
         ty_control_refuse(client, "\"%s\" is no level: debug, info, warn, error, off", name);
         return;
@@ -279,12 +323,15 @@ static void run_log_level(struct master *master, struct client *client, yyjson_v
         ty_control_refuse(client, "\"%s\" is no module of the log", module);
         return;
     }
-    remember_level(master, module, ty_log_level_name(level));
+    if (!remember_level(master, module, ty_log_level_name(level))) {
+        ty_control_refuse(client, "at most %d levels: set one for all modules first", LEVELS_MAX);
+        return;
+    }
     ty_buf_addf(&json, "{\"type\":\"log_level\",\"module\":\"%s\",\"level\":\"%s\"}", module,
                 ty_log_level_name(level));
     ty_workers_tell(master, json.data, json.len);
     ty_buf_close(&json);
-    ty_control_answer(client, true, "");
+    answer_levels(master, client);
 }
 
 /* ---- */
@@ -300,6 +347,7 @@ void ty_command_run(struct master *master, struct client *client, const char *js
         {"rollback", run_rollback}, {"generations", run_generations},
         {"config", run_config},     {"stop", run_stop},
         {"reopen", run_reopen},     {"log_level", run_log_level},
+        {"lag", run_lag},
     };
     yyjson_doc *doc = yyjson_read(json, len, 0);
     yyjson_val *command = yyjson_doc_get_root(doc);

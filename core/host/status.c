@@ -68,6 +68,39 @@ void ty_status_add(const struct master *master, struct ty_buf *out)
     ty_buf_addc(out, ']');
 }
 
+static void add_level(struct ty_buf *out, const char *module, const char *level)
+{
+    ty_buf_adds(out, out->data[out->len - 1] == '[' ? "" : ",");
+    ty_buf_addf(out, "{\"module\":\"%s\",\"level\":\"%s\"}", module, level);
+}
+
+static bool is_said(const struct master *master, const char *module)
+{
+    for (unsigned i = 0; i < master->level_count; i++)
+        if (strcmp(master->levels[i].module, module) == 0)
+            return true;
+    return false;
+}
+
+/* What a command said goes before the configuration; said for all, it undoes all of that. */
+void ty_status_add_log_levels(const struct master *master, struct ty_buf *out)
+{
+    const struct ty_config *config = master->active ? master->active->config : master->config;
+    const char *const *modules;
+    size_t count = ty_config_names(config, "log.levels", &modules);
+    bool is_overruled = is_said(master, "");
+
+    ty_buf_adds(out, ",\"log_levels\":[");
+    if (!is_overruled)
+        add_level(out, "", ty_config_str(config, "log.level"));
+    for (size_t i = 0; i < count && !is_overruled; i++)
+        if (!is_said(master, modules[i]))
+            add_level(out, modules[i], ty_config_named_str(config, "log.levels", modules[i], ""));
+    for (unsigned i = 0; i < master->level_count; i++)
+        add_level(out, master->levels[i].module, master->levels[i].level);
+    ty_buf_addc(out, ']');
+}
+
 /* How many workers have this bundle in memory under the number they serve. */
 static unsigned serving_it(const struct master *master, const struct generation *generation)
 {

@@ -223,31 +223,3 @@ void ty_web_abort(struct web *web, uint64_t number)
     if (web->active)
         set_engine_config(web, web->active->config);
 }
-
-/* ---- for people */
-
-void ty_web_describe(struct web *web, const char *what, uint64_t token)
-{
-    bool fibers = strcmp(what, "fibers") == 0;
-    struct ty_buf json = {0};
-    const char *comma = "";
-
-    ty_buf_addf(&json, "{\"type\":\"description\",\"token\":%" PRIu64 ",\"items\":[", token);
-    for (struct held *held = web->held; held; held = held->next) {
-        if (!held->generation || (!fibers && held != web->active))
-            continue;
-        ty_buf_addf(&json, "%s{\"generation\":\"%s\",\"active\":%s,\"%s\":", comma,
-                    web->engine->id(held->generation), held == web->active ? "true" : "false",
-                    fibers ? "fibers" : "routes");
-        if (fibers)
-            web->engine->describe_fibers(held->generation, &json);
-        else
-            web->engine->describe_routes(held->generation, &json);
-        ty_buf_addc(&json, '}');
-        comma = ",";
-    }
-    ty_buf_adds(&json, "]}");
-    if (web->channel)
-        ty_channel_send(web->channel, -1, json.data, json.len);
-    ty_buf_close(&json);
-}

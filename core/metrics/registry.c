@@ -1,6 +1,7 @@
 #include "metrics/registry.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -312,4 +313,22 @@ double ty_metrics_value(const char *name, const char *labels)
     for (uint32_t i = 0; i <= family->bound_count; i++)
         sum += ty_metric_sum(registry, series, i);
     return sum;
+}
+
+size_t ty_metrics_buckets(const char *name, const char *labels,
+                          double bounds[TY_METRIC_BUCKETS_MAX + 1],
+                          double counts[TY_METRIC_BUCKETS_MAX + 1])
+{
+    struct ty_metric_registry *registry = ty_metrics_registry();
+    int index = find(registry, name, labels ? labels : "");
+
+    if (index < 0 || registry->families[registry->series[index].family].type != TY_HISTOGRAM)
+        return 0;
+    const struct ty_metric_series *series = &registry->series[index];
+    const struct ty_metric_family *family = &registry->families[series->family];
+    for (uint32_t i = 0; i <= family->bound_count; i++) {
+        bounds[i] = i < family->bound_count ? family->bounds[i] : (double)INFINITY;
+        counts[i] = ty_metric_sum(registry, series, i);
+    }
+    return family->bound_count + 1;
 }

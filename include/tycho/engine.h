@@ -69,9 +69,11 @@ struct ty_engine {
     void (*retire)(struct ty_generation *gen, uint64_t drain_ms, void (*gone)(void *arg),
                    void *arg);
 
-    /* JSON, into `out`: an array of live fibers; an array of routes. */
-    void (*describe_fibers)(struct ty_generation *gen, struct ty_buf *out);
+    /* JSON, into `out`: an array of live fibers, with their whole stacks if asked; an array of
+     * routes; an array of the lines that held the process's loop (may be NULL). */
+    void (*describe_fibers)(struct ty_generation *gen, bool stacks, struct ty_buf *out);
     void (*describe_routes)(struct ty_generation *gen, struct ty_buf *out);
+    void (*describe_lag)(struct ty_buf *out);
 
     /* Bytes that the generation's interpreter holds, and its live fibers. */
     size_t (*memory)(struct ty_generation *gen, size_t *fibers);

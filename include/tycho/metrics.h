@@ -62,6 +62,13 @@ void ty_histogram_observe(struct ty_series *series, double value);
 /* The sum over all slots; for status pages and tests. Histograms: the count. */
 double ty_metrics_value(const char *name, const char *labels);
 
+/* How often a histogram met each of its buckets, not added up, over all slots; the bound of bucket
+ * i goes into `bounds`, +Inf is the last. Returns how many there are, at most
+ * TY_METRIC_BUCKETS_MAX + 1; 0: there is no such series. */
+size_t ty_metrics_buckets(const char *name, const char *labels,
+                          double bounds[TY_METRIC_BUCKETS_MAX + 1],
+                          double counts[TY_METRIC_BUCKETS_MAX + 1]);
+
 /* Adds a scrape of everything: Prometheus text 0.0.4, or OpenMetrics 1.0 if `openmetrics`. */
 void ty_metrics_render(struct ty_buf *out, int openmetrics);
 

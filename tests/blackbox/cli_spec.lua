@@ -33,8 +33,8 @@ describe("tycho ps", function()
       return code == 0 and text:find("/slow", 1, true) and text
     end, 5, "the fiber in tycho ps")
 
-    assert.matches("^WORKER +GENERATION +OWNER +AGE +WAITS FOR +LINE\n", out)
-    assert.matches("GET /slow +%d+m?s? .*sleep .*scripts/app/main.lua:5\n", out)
+    assert.matches("^WORKER +GENERATION +OWNER +AGE +LEFT +WAITS FOR +LINE +REQUEST\n", out)
+    assert.matches("GET /slow +%d+m?s? .*sleep .*scripts/app/main.lua:5 +[%x-]+\n", out)
   end)
 end)
 

@@ -309,10 +309,35 @@ static void a_value_on_a_bound_is_inside_it(void **state)
     drop(memory);
 }
 
+static void buckets_are_told_apart(void **state)
+{
+    static const double bounds[] = {1, 2};
+    static const struct ty_metric metric = {"test_buckets_seconds", "Help.", TY_HISTOGRAM, bounds,
+                                            2};
+    void *memory = fresh();
+    struct ty_series *series = ty_metrics_series(&metric, NULL);
+    double most[TY_METRIC_BUCKETS_MAX + 1], counts[TY_METRIC_BUCKETS_MAX + 1];
+
+    (void)state;
+    ty_histogram_observe(series, 0.5);
+    ty_histogram_observe(series, 1.5);
+    ty_histogram_observe(series, 1.5);
+    ty_histogram_observe(series, 9);
+
+    assert_int_equal(ty_metrics_buckets("test_buckets_seconds", NULL, most, counts), 3);
+    assert_float_equal(most[1], 2, 0);
+    assert_float_equal(counts[0], 1, 0);
+    assert_float_equal(counts[1], 2, 0);
+    assert_float_equal(counts[2], 1, 0);
+    assert_int_equal(ty_metrics_buckets("test_no_such_seconds", NULL, most, counts), 0);
+    drop(memory);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_private_registry_works_without_attaching),
+        cmocka_unit_test(buckets_are_told_apart),
         cmocka_unit_test(a_series_is_found_again_by_name_and_labels),
         cmocka_unit_test(a_scrape_adds_up_what_all_processes_counted),
         cmocka_unit_test(a_replaced_process_counts_on_and_its_gauges_start_at_zero),

@@ -242,6 +242,12 @@ static void fake_describe(struct ty_generation *gen, struct ty_buf *out)
     ty_buf_addf(out, "[{\"owner\":\"%s\"}]", gen->answer);
 }
 
+static void fake_describe_fibers(struct ty_generation *gen, bool stacks, struct ty_buf *out)
+{
+    (void)stacks;
+    fake_describe(gen, out);
+}
+
 static bool fake_ready(struct ty_buf *out)
 {
     bool ok = fake.need[0] == '\0' || access(fake.need, F_OK) == 0;
@@ -259,7 +265,7 @@ static const struct ty_engine fake_engine = {
     .id = fake_id,
     .start = fake_start,
     .retire = fake_retire,
-    .describe_fibers = fake_describe,
+    .describe_fibers = fake_describe_fibers,
     .describe_routes = fake_describe,
     .ready = fake_ready,
 };
