@@ -69,6 +69,19 @@ void ty_generation_forget_calls(struct ty_generation *gen)
 
 /* ---- what goes wrong */
 
+/* Calls what is above its three arguments, outside of any fiber: an error handler is a script, and
+ * so is what makes text of an error. */
+static int call_guarded(struct ty_vm *vm, lua_State *L, int results)
+{
+    struct ty_budget budget = vm->allowance;
+    bool is_slice = ty_guard_enter(vm, &budget);
+    int status = lua_pcall(L, 3, results, 0);
+
+    if (is_slice)
+        ty_guard_leave(vm, &budget);
+    return status;
+}
+
 /* Logs the error on top of L, which stays; `co`, unless NULL, is where it was raised. */
 static void report(struct ty_call *call, lua_State *co)
 {
@@ -78,7 +91,7 @@ static void report(struct ty_call *call, lua_State *co)
     lua_pushlightuserdata(L, call);
     lua_pushlightuserdata(L, co);
     lua_pushvalue(L, -4);
-    if (lua_pcall(L, 3, 0, 0))
+    if (call_guarded(call->gen->vm, L, 0))
         lua_pop(L, 1);
 }
 
@@ -164,18 +177,6 @@ static void give_up(struct ty_call *call)
         ty_answer_builtin_error(call);
 }
 
-/* Calls the error handler above its three arguments: it is a script, too. */
-static int call_guarded(struct ty_vm *vm, lua_State *L)
-{
-    struct ty_budget budget = vm->allowance;
-    bool is_slice = ty_guard_enter(vm, &budget);
-    int status = lua_pcall(L, 3, 1, 0);
-
-    if (is_slice)
-        ty_guard_leave(vm, &budget);
-    return status;
-}
-
 int ty_call_answer_error(lua_State *L)
 {
     struct failure *failure = lua_touserdata(L, 1);
@@ -188,7 +189,7 @@ int ty_call_answer_error(lua_State *L)
         if (call->gen->handlers[TY_HANDLER_ERROR] != LUA_NOREF && !call->failing) {
             call->failing = true;
             push_error_handler(L, failure, 2);
-            if (call_guarded(call->gen->vm, L) == 0) {
+            if (call_guarded(call->gen->vm, L, 1) == 0) {
                 failure->finished = answer(call);
                 return 0;
             }

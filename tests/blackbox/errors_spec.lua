@@ -233,6 +233,28 @@ describe("an error in what makes errors", function()
     ]]
   end)
 
+  it("still is an answer: what was raised never becomes text", function()
+    local s = check [[
+      local function raising(fn)
+        return function() error(setmetatable({}, { __tostring = fn })) end
+      end
+      app.get("/loop", raising(function() while true do end end))
+      app.get("/endless", raising(function(self) return tostring(self) end))
+      app.get("/wait", raising(function() fiber.sleep(1) end))
+      app.get("/pieces", function()
+        return app.response(200, raising(function() while true do end end))
+      end)
+    ]]
+    local workers = s:workers()
+    for _, path in ipairs { "/loop", "/endless", "/wait" } do
+      assert.equal(500, s:request("GET", path).status)
+    end
+    assert.is_false(pcall(s.request, s, "GET", "/pieces")) -- too late for another answer
+
+    assert.is_truthy(s:log():find("an error that cannot be shown", 1, true))
+    assert.same(workers, s:workers())
+  end)
+
   it("still is an answer: middleware raises after the handler", function()
     check [[
       app.use { after = function() error("in the envelope") end }
