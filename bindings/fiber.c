@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "crash.h"
 #include "error.h"
 #include "fiber_private.h"
 #include "tycho/clock.h"
@@ -163,6 +164,7 @@ static void show(struct ty_fibers *set, const char *owner)
 {
     struct ty_slot *slot = set->vm->env->slot;
 
+    ty_crash_vm = owner ? set->vm : NULL;
     if (!slot)
         return;
     if (owner) {

@@ -177,6 +177,22 @@ static void print_workers(yyjson_val *workers)
     term_table_print(&table, stdout);
 }
 
+static void print_closed_routes(yyjson_val *routes)
+{
+    struct ty_buf text = {0};
+    size_t i, count;
+    yyjson_val *route;
+
+    yyjson_arr_foreach(routes, i, count, route)
+    {
+        text.len = 0;
+        ty_buf_addf(&text, "%s is closed for another ", answer_str(route, "route"));
+        term_duration(answer_num(route, "left"), &text);
+        print_fact(i ? "" : "quarantine", ty_buf_cstr(&text), TERM_RED);
+    }
+    ty_buf_close(&text);
+}
+
 static void print_status(yyjson_val *root)
 {
     struct ty_buf text = {0};
@@ -210,6 +226,7 @@ static void print_status(yyjson_val *root)
     print_fact("log level", ty_buf_cstr(&text), TERM_PLAIN);
     if (answer_num(root, "log_dropped") > 0)
         printf("%-13s%.0f log records were dropped\n", "log", answer_num(root, "log_dropped"));
+    print_closed_routes(yyjson_obj_get(root, "quarantined"));
     fputc('\n', stdout);
     print_workers(yyjson_obj_get(root, "workers"));
     ty_buf_close(&text);

@@ -60,6 +60,9 @@ void ty_status_add(const struct master *master, struct ty_buf *out)
     ty_buf_addf(out, ",\"http\":\"%s\",\"admin\":\"%s\",\"log_dropped\":%" PRIu64,
                 master->listeners.address, master->admin ? ty_admin_address(master->admin) : "",
                 ty_log_dropped());
+    ty_status_add_log_levels(master, out);
+    ty_buf_adds(out, ",\"quarantined\":");
+    ty_quarantine_describe(master, out);
     ty_buf_adds(out, ",\"workers\":[");
     for (unsigned i = 0; i < master->worker_count; i++) {
         ty_buf_adds(out, i ? "," : "");

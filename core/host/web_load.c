@@ -13,15 +13,31 @@ enum { CONFIG_MAX = 16 * 1024 * 1024 };
 
 /* ---- the configuration */
 
+static void on_struck(const char *route, void *arg)
+{
+    struct web *web = arg;
+    struct ty_buf json = {0};
+
+    ty_buf_adds(&json, "{\"type\":\"strike\",\"route\":\"");
+    ty_buf_add_json(&json, route, strlen(route));
+    ty_buf_adds(&json, "\"}");
+    if (web->channel)
+        ty_channel_send(web->channel, -1, json.data, json.len);
+    ty_buf_close(&json);
+}
+
 static void open_engine(struct web *web)
 {
     const struct ty_engine_env env = {.loop = &web->loop,
                                       .config = web->staged,
                                       .role = "web",
                                       .development = web->development,
-                                      .slot = web->slot};
+                                      .slot = web->slot,
+                                      .struck = on_struck,
+                                      .struck_arg = web};
 
     ty_settings_open_log(web->staged, "web");
+    ty_crash_allow_cores(ty_config_bool(web->staged, "host.core_dumps"));
     web->engine->open(&env);
     web->is_engine_open = true;
 }
