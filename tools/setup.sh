@@ -11,7 +11,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 build="gcc libc6-dev cmake ninja-build pkg-config dpkg-dev libuv1-dev libssl-dev libsqlite3-dev
     libyaml-dev libcrypt-dev zlib1g-dev lua-cjson-dev libllhttp-dev libyyjson-dev
     libcmocka-dev"
-test="$build lua-busted iproute2 libfaketime mount nftables util-linux"
+test="$build lua-busted spin iproute2 libfaketime mount nftables util-linux"
 lint="$test clang-format clang-tidy lua-check git"
 bench="$build nginx-light libnginx-mod-http-lua lua-resty-core lua-cjson wrk curl python3-fastapi
     python3-uvicorn python3-uvloop python3-httptools"

@@ -180,7 +180,8 @@ static void on_prepare_timeout(uv_timer_t *timer)
             "a worker did not load the new generation in time; nothing was changed");
 }
 
-/* Whoever serves must have it; whoever starts to serve meanwhile gets it too. */
+/* Whoever serves must have it; whoever starts to serve meanwhile gets it too. So does one that has
+ * been told to and has not said so yet: it may begin with the old one at any moment. */
 static void look_at_prepare(struct reload *reload)
 {
     struct master *master = reload->master;
@@ -188,7 +189,7 @@ static void look_at_prepare(struct reload *reload)
 
     for (unsigned i = 0; i < master->worker_count; i++) {
         struct worker *worker = &master->workers[i];
-        if (worker->state != WORKER_SERVING)
+        if (worker->state != WORKER_SERVING && !worker->committed)
             continue;
         if (!worker->offered)
             ty_worker_prepare(worker, reload->next);

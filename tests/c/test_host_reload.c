@@ -280,6 +280,46 @@ static void a_worker_killed_between_prepare_and_commit_comes_back_on_what_was_de
     wait_for(alive(server) == 1);
 }
 
+static bool is_stopped(long pid)
+{
+    char path[64], text[256] = "";
+    FILE *file;
+
+    snprintf(path, sizeof(path), "/proc/%ld/stat", pid);
+    file = pid > 0 ? fopen(path, "r") : NULL;
+    if (!file)
+        return false;
+    (void)!fgets(text, sizeof(text), file);
+    fclose(file);
+    return strstr(text, ") T ") != NULL;
+}
+
+/* It has been told to serve what was active then, and has not come to it. */
+static void a_worker_about_to_serve_the_old_generation_is_waited_for(void **state)
+{
+    struct server *server = *state;
+    int asking;
+
+    put_file("scripts/app/a.lua", "answer one\nstop-when held-up\n");
+    server_start(server, "workers=2");
+    put_file("held-up", "");
+    kill((int)pid_of_worker(server, 0), SIGKILL);
+    wait_for(is_stopped(pid_of_worker(server, 0)));
+    unlink("held-up");
+    put_file("scripts/app/a.lua", "answer two\n");
+    asking = start_command("{\"command\":\"reload\"}");
+    wait_for(is_reloading(server));
+    for (int i = 0; i < 60; i++) { /* nothing may happen, for a while */
+        assert_int_equal(waitpid(asking, NULL, WNOHANG), 0);
+        pause_ms(5);
+    }
+    kill((int)pid_of_worker(server, 0), SIGCONT);
+
+    assert_int_equal(end_command(asking), 0);
+    all_answer(server, "two ");
+    wait_for(alive(server) == 1);
+}
+
 /* ---- one after the other */
 
 static void reloads_wait_for_each_other(void **state)
@@ -371,6 +411,7 @@ static int host_tests(void)
         WITH_FOLDER(a_worker_that_never_answers_changes_nothing),
         WITH_FOLDER(a_generation_that_kills_workers_never_goes_live),
         WITH_FOLDER(a_worker_killed_between_prepare_and_commit_comes_back_on_what_was_decided),
+        WITH_FOLDER(a_worker_about_to_serve_the_old_generation_is_waited_for),
         WITH_FOLDER(reloads_wait_for_each_other),
         WITH_FOLDER(a_reload_waits_until_an_old_generation_is_gone),
         WITH_FOLDER(stopping_ends_a_reload),

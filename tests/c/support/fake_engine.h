@@ -7,12 +7,14 @@
  *   crash-in ROLE     loading kills the process
  *   hang-in ROLE      loading never ends (the loop goes on)
  *   spin-in ROLE      loading never ends (the loop does not go on)
+ *   stop-when FILE    a worker that has loaded it and said so stops (SIGSTOP) while FILE is there
  *   answer TEXT       what every request is answered with; the generation's id without one
  *   slow MS           after that many milliseconds
  *   unready           a required dependency is down while the file /tmp/... named next is absent
  */
 #pragma once
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +27,7 @@
 struct ty_generation {
     struct ty_site site;
     char answer[128];
+    char stop_when[32];
     uint64_t slow_ms;
     uv_timer_t timer; /* answers the load, ends the drain */
     ty_engine_loaded_fn *loaded;
@@ -142,6 +145,8 @@ static void fake_on_loaded(uv_timer_t *timer)
     gen->loaded(failed ? NULL : gen, gen->faults, gen->loaded_arg);
     if (failed)
         uv_close((uv_handle_t *)&gen->timer, fake_on_free);
+    else if (gen->stop_when[0] && strcmp(fake.role, "web") == 0 && access(gen->stop_when, F_OK) == 0)
+        raise(SIGSTOP);
 }
 
 static bool fake_is_here(const char *order, const char *line, size_t len)
@@ -163,6 +168,8 @@ static bool fake_obey(struct ty_generation *gen, const char *file, int number, c
         snprintf(gen->answer, sizeof(gen->answer), "%.100s", text + 7);
     else if (strncmp(text, "slow ", 5) == 0)
         gen->slow_ms = strtoull(text + 5, NULL, 10);
+    else if (strncmp(text, "stop-when ", 10) == 0)
+        snprintf(gen->stop_when, sizeof(gen->stop_when), "%s", text + 10);
     else if (strncmp(text, "need ", 5) == 0)
         snprintf(fake.need, sizeof(fake.need), "%s", text + 5);
     else if ((strncmp(text, "error ", 6) == 0 || fake_is_here("error", line, len)) && !gen->faults)
