@@ -174,11 +174,25 @@ static void on_room(uv_handle_t *handle, size_t suggested, uv_buf_t *out)
     *out = uv_buf_init(ty_buf_reserve(&s->in, room), (unsigned)room);
 }
 
+/* libuv takes a hang-up behind a short read for the end and does not look: it may be a reset. */
+static int why_ended(uv_stream_t *io)
+{
+    char byte;
+    int fd;
+
+    if (uv_fileno((uv_handle_t *)io, &fd) == 0 && recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
+        errno != EAGAIN && errno != ENOTSOCK)
+        return uv_translate_sys_error(errno);
+    return UV_EOF;
+}
+
 static void on_read(uv_stream_t *io, ssize_t count, const uv_buf_t *buf)
 {
     struct ty_stream *s = io->data;
 
     (void)buf;
+    if (count == UV_EOF)
+        count = why_ended(io);
     if (count > 0)
         s->in.len += (size_t)count;
     else if (count == UV_EOF)

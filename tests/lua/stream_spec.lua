@@ -143,6 +143,15 @@ describe("tycho.stream", function()
     assert.same({ "unavailable", "ECONNRESET" }, { kind_of(server.read, server) })
   end)
 
+  it("tells a cut from an end, also behind the last bytes", function()
+    local client, server = pair()
+
+    client:write "last"
+    client:reset()
+    assert.equal("last", server:read())
+    assert.same({ "unavailable", "ECONNRESET" }, { kind_of(server.read, server) })
+  end)
+
   it("is closed by the collector", function()
     local client, server = pair() -- luacheck: ignore 231
 
