@@ -18,6 +18,10 @@ static void limits_of(const struct ty_config *config, struct ty_http_limits *lim
     limits->pending_max = ty_config_bytes(config, "http.pending_max");
     limits->send_max = ty_config_bytes(config, "http.send_max");
     limits->connection_max = (size_t)ty_config_int(config, "http.max_connections");
+    limits->request_max = (size_t)ty_config_int(config, "http.requests_max");
+    limits->queue_max = (size_t)ty_config_int(config, "http.queue_max");
+    limits->queue_timeout_ms = (uint32_t)ty_config_ms(config, "http.queue_timeout");
+    limits->shed_lag_ms = (uint32_t)ty_config_ms(config, "http.shed_lag");
     limits->header_timeout_ms = (uint32_t)ty_config_ms(config, "http.header_timeout");
     limits->body_timeout_ms = (uint32_t)ty_config_ms(config, "http.body_timeout");
     limits->keepalive_timeout_ms = (uint32_t)ty_config_ms(config, "http.keepalive_timeout");

@@ -52,11 +52,15 @@ static void abandon(struct ty_http_conn *conn)
 
     if (!ex)
         return;
-    if (!ex->is_with_site) {
+    if (!ex->is_with_site && !ex->is_queued) {
         ty_exchange_drop(ex);
         return;
     }
     ex->req.aborted = true;
+    if (ex->is_queued) {
+        ty_exchange_finish(ex);
+        return;
+    }
     if (ex->req.on_abort)
         ex->req.on_abort(&ex->req); /* may finish it */
 }

@@ -82,6 +82,8 @@ struct ty_exchange {
     bool keep_alive;     /* the client would */
     bool minor_one;      /* HTTP/1.1 */
     bool is_routed;      /* the site is pinned */
+    bool is_in_pieces;   /* it came in several reads */
+    bool is_queued;      /* waits for its turn */
     bool is_with_site;   /* handle() was called */
     bool is_bodiless;    /* HEAD, 204, 304: body bytes are counted, not sent */
     bool waits_for_room; /* ty_request_write() said so; on_drain is due */
@@ -91,6 +93,11 @@ struct ty_exchange {
     int status;
     uint64_t body_left; /* TY_BODY_LENGTH */
     uint64_t body_sent;
+
+    /* while it waits for its turn (admission.h): among all, and in its lane */
+    uint64_t queued_ms;
+    struct ty_exchange *older, *newer;
+    struct ty_exchange *before, *behind;
 
     /* memory */
     size_t space_used;

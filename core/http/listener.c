@@ -13,7 +13,10 @@
 #include "tycho/log.h"
 #include "tycho/memory.h"
 
-enum { ACCEPT_BATCH = 64 };
+enum {
+    ACCEPT_BATCH = 64,
+    ACCEPT_BATCH_SHEDDING = 16, /* new connections are work too */
+};
 
 static void on_pause_over(uv_timer_t *timer);
 
@@ -76,11 +79,12 @@ static bool accept_one(struct ty_listener *listener)
 static void on_acceptable(uv_poll_t *poll, int status, int events)
 {
     struct ty_listener *listener = poll->data;
+    int batch = listener->server->admission.turn.is_shedding ? ACCEPT_BATCH_SHEDDING : ACCEPT_BATCH;
 
     (void)events;
     if (status < 0)
         return;
-    for (int i = 0; i < ACCEPT_BATCH; i++) {
+    for (int i = 0; i < batch; i++) {
         if (!may_accept(listener->server) || !accept_one(listener))
             return;
     }

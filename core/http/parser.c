@@ -283,6 +283,7 @@ static enum ty_refusal check_partial(struct ty_http_conn *conn, size_t len)
     struct ty_exchange *ex = conn->ex;
     const struct ty_http_limits *limits = limits_of(conn);
 
+    ex->is_in_pieces = true;
     if (conn->phase == TY_CONN_HEAD) {
         if (!ty_buf_try_add(&ex->split, conn->fed, len,
                             limits->target_max + limits->header_max + TY_READ_SIZE))

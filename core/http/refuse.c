@@ -19,6 +19,7 @@ static const struct {
 static const struct ty_header fields[] = {
     {{"Content-Type", 12}, {"application/problem+json", 24}},
     {{"Cache-Control", 13}, {"no-store", 8}},
+    {{"Retry-After", 11}, {"1", 1}}, /* 503 only */
 };
 
 /* The request may have been refused before it had an id. */
@@ -46,8 +47,12 @@ void ty_conn_refuse(struct ty_http_conn *conn, enum ty_refusal why)
     identify(ex);
     if (!ex->req.method && conn->parser.method == HTTP_HEAD)
         ex->req.method = TY_HEAD;
-    ex->minor_one = true;
-    ex->must_close = true;
+    if (why == TY_REFUSE_OVERLOAD || why == TY_REFUSE_QUARANTINE) {
+        ex->req.error_kind = "unavailable";
+    } else {
+        ex->minor_one = true;
+        ex->must_close = true;
+    }
     conn->phase = TY_CONN_SITE;
 
     int len = snprintf(body, sizeof(body),
@@ -55,5 +60,6 @@ void ty_conn_refuse(struct ty_http_conn *conn, enum ty_refusal why)
                        "\"detail\":\"%s\",\"request_id\":\"%s\"}",
                        ty_http_reason(status), status, reasons[why].detail, ex->req.id);
 
-    ty_request_respond(&ex->req, status, fields, 2, (struct ty_slice){body, (size_t)len});
+    ty_request_respond(&ex->req, status, fields, status == 503 ? 3 : 2,
+                       (struct ty_slice){body, (size_t)len});
 }

@@ -1,7 +1,7 @@
 /* What the server answers by itself: requests that no site gets to see.
  *
  * Each reason has its status, the limit it belongs to, and a sentence for the client that says
- * nothing about the server. All of them end the connection.
+ * nothing about the server. All of them end the connection but those whose request was faultless.
  */
 #pragma once
 
@@ -28,6 +28,8 @@
     X(CODING,          501, NONE,           "The transfer coding is not implemented.")            \
     X(UNREADY,         503, NONE,           "The service is not ready.")                          \
     X(MEMORY,          503, NONE,           "The service is overloaded.")                         \
+    X(OVERLOAD,        503, NONE,           "The service is overloaded.")                         \
+    X(QUARANTINE,      503, NONE,           "This part of the service is suspended.")             \
     X(VERSION,         505, NONE,           "The HTTP version is not supported.")
 /* clang-format on */
 
@@ -39,5 +41,5 @@ enum ty_refusal {
 
 struct ty_http_conn;
 
-/* Answers with problem+json and `Connection: close`; releases the request, if there is one. */
+/* Answers with problem+json; releases the request, if there is one. */
 void ty_conn_refuse(struct ty_http_conn *conn, enum ty_refusal why);

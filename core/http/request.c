@@ -77,16 +77,14 @@ void ty_conn_dispatch(struct ty_http_conn *conn)
         return;
     }
     conn->phase = TY_CONN_SITE;
-    ex->is_with_site = true;
-    server->request_count++;
-    ty_gauge_add(server->measure.active, 1);
-
     if (server->options.health && ty_health_answer(&ex->req))
         return;
-    if (ex->is_routed)
-        ex->req.site->handle(&ex->req);
-    else
+    if (!ex->is_routed) {
         ty_conn_refuse(conn, TY_REFUSE_UNREADY);
+    } else if (ty_admission_take(ex)) {
+        ty_admission_enter(ex);
+        ex->req.site->handle(&ex->req);
+    }
 }
 
 static void release(struct ty_exchange *ex)
@@ -95,10 +93,7 @@ static void release(struct ty_exchange *ex)
     struct ty_http_server *server = conn->server;
     struct ty_site *site = ex->req.site;
 
-    if (ex->is_with_site) {
-        server->request_count--;
-        ty_gauge_add(server->measure.active, -1);
-    }
+    ty_admission_leave(ex);
     conn->ex = NULL;
     ty_exchange_put(&server->pool, ex);
     if (site) {

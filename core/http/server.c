@@ -23,6 +23,10 @@ void ty_http_default_limits(struct ty_http_limits *limits)
         .pending_max = 64 * 1024,
         .send_max = 256 * 1024,
         .connection_max = 10000,
+        .request_max = 4096,
+        .queue_max = 1024,
+        .queue_timeout_ms = 1000,
+        .shed_lag_ms = 50,
         .header_timeout_ms = 10 * 1000,
         .body_timeout_ms = 15 * 1000,
         .keepalive_timeout_ms = 60 * 1000,
@@ -82,6 +86,7 @@ int ty_http_server_configure(struct ty_http_server *server, const struct ty_http
     server->options.generation_header = field;
     server->options.trusted_proxies = NULL;
     server->options.trusted_proxy_count = 0;
+    ty_admission_configure(server);
     ty_server_refresh_stamp(server);
     ty_server_accept_more(server); /* there may be room now */
     return 0;
@@ -118,6 +123,7 @@ static void on_idle(uv_idle_t *idle)
             ty_conn_release(conn);
         conn = next;
     }
+    ty_admission_continue(server);
     finish_drain(server);
 }
 
@@ -156,9 +162,10 @@ struct ty_http_server *ty_http_server_new(uv_loop_t *loop, const struct ty_http_
     ty_wheel_init(&server->wheel, loop, ty_conn_due);
     uv_timer_init(loop, &server->accept_timer);
     uv_idle_init(loop, &server->idle);
+    ty_admission_open(server);
     server->accept_timer.data = server;
     server->idle.data = server;
-    server->handle_count = 3;
+    server->handle_count = 6;
     return server;
 }
 
@@ -270,6 +277,7 @@ void ty_http_server_close(struct ty_http_server *server, void (*done)(void *arg)
     server->is_closing = true;
     server->on_drained = NULL;
     ty_server_accept_stop(server);
+    ty_admission_refuse_all(server);
     drop_ready(server);
     for (struct ty_http_conn *conn = server->conns, *next; conn; conn = next) {
         next = conn->next; /* none is freed before its handle is closed */
@@ -277,6 +285,7 @@ void ty_http_server_close(struct ty_http_server *server, void (*done)(void *arg)
     }
     uv_close((uv_handle_t *)&server->idle, on_handle_closed);
     uv_close((uv_handle_t *)&server->accept_timer, on_handle_closed);
+    ty_admission_close(server, on_handle_closed);
     ty_wheel_close(&server->wheel, on_wheel_closed);
 }
 

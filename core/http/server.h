@@ -1,6 +1,7 @@
 /* What the connections of one server share. */
 #pragma once
 
+#include "http/admission.h"
 #include "http/client.h"
 #include "http/exchange.h"
 #include "http/measure.h"
@@ -40,8 +41,9 @@ struct ty_http_server {
     uv_timer_t accept_timer; /* back-off */
     bool is_accept_paused;
 
+    struct ty_admission admission;
     struct ty_wheel wheel;
-    uv_idle_t idle; /* runs while there are ready connections */
+    uv_idle_t idle; /* runs while there are ready connections, or room for who waits */
     struct ty_http_conn *ready;
     unsigned handle_count; /* not yet closed */
 

@@ -6,6 +6,8 @@
  * at a time; pipelined bytes behind it wait unparsed, bounded. Answers of a batch leave in one
  * write.
  *
+ * A request that has its site may still have to wait, or be refused: see core/http/admission.h.
+ *
  * A site is one generation's routes and the function that answers them. The server routes as
  * soon as the headers are complete - the route may bound the body - and pins the site to the
  * request: swapping the server's site never touches a request that has begun.
@@ -48,6 +50,7 @@ struct ty_site {
     char generation[TY_GENERATION_ID_LEN + 1];
     unsigned refs;     /* starts at 1: the creator's */
     unsigned requests; /* in flight */
+    bool is_pressed;   /* the engine's: it is short of memory, new requests get 503 */
 };
 
 void ty_site_ref(struct ty_site *site);
@@ -143,6 +146,10 @@ struct ty_http_limits {
     size_t pending_max;            /* pipelined bytes waiting for the site, 64 KiB: reading stops */
     size_t send_max;               /* unsent bytes of an answer, 256 KiB: writers wait */
     size_t connection_max;         /* per worker, 10000: accepting pauses */
+    size_t request_max;            /* with their site at once, 4096: more wait */
+    size_t queue_max;              /* that wait, 1024: 503 */
+    uint32_t queue_timeout_ms;     /* 1 s: 503 */
+    uint32_t shed_lag_ms;          /* later than this for some time, 50 ms: 503; 0: never */
     uint32_t header_timeout_ms;    /* whole header section, 10 s: 408 */
     uint32_t body_timeout_ms;      /* without 1 KiB/s on average over this time, 15 s: 408 */
     uint32_t keepalive_timeout_ms; /* 60 s: closed */
@@ -195,4 +202,7 @@ struct ty_http_counts {
     size_t connections;
     size_t requests; /* with a site */
 };
+/* For how long the server has been refusing requests to keep up; 0: it is not. */
+uint64_t ty_http_server_shedding_ms(const struct ty_http_server *server);
+
 struct ty_http_counts ty_http_server_counts(const struct ty_http_server *server);

@@ -34,6 +34,16 @@ enum ty_method {
 enum { TY_METHOD_COUNT = 7, TY_ROUTE_PARAMS_MAX = 16, TY_ROUTE_STATUS_CLASSES = 6 };
 
 struct ty_series;
+struct ty_exchange;
+
+/* Requests of one route, or of none, as the server counts them (core/http/admission.h). */
+struct ty_lane {
+    uint32_t max; /* the engine's: so many run at once in a process; 0: any number */
+    uint32_t running;
+    uint32_t waiting;
+    struct ty_exchange *first, *last; /* of those that wait */
+    struct ty_lane *prev, *next;      /* where somebody waits */
+};
 
 /* One declared route. The engine owns it; it lives as long as the router. */
 struct ty_route {
@@ -42,10 +52,12 @@ struct ty_route {
     unsigned methods;    /* set of enum ty_method; HEAD and OPTIONS are added by the matcher */
     size_t body_max;     /* bytes; 0: the server's default */
     uint32_t timeout_ms; /* of the handler; 0: the server's default */
+    bool is_closed;      /* the engine's: its requests get 503, see struct ty_engine, quarantine */
     int ref;             /* the engine's */
     void *data;          /* the engine's */
     /* the server's, by first digit */
     struct ty_series *series[TY_METHOD_COUNT][TY_ROUTE_STATUS_CLASSES];
+    struct ty_lane lane;
 };
 
 struct ty_param {
