@@ -51,7 +51,7 @@ static void add_request(struct ty_crash_scripts *out, const struct ty_fiber *fib
     const struct ty_call *call = fiber->request;
 
     if (call && call->req)
-        strncpy(out->request_id, call->req->id, sizeof(out->request_id) - 1);
+        memcpy(out->request_id, call->req->id, sizeof(out->request_id) - 1);
 }
 
 /* lua_getinfo() allocates nothing as long as it is not asked for the function itself. */
