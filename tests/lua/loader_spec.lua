@@ -63,9 +63,11 @@ describe("application code", function()
   end)
 
   for _, statement in ipairs {
-    "string.upper = nil", "rawset(math, 'pi', 3)", "rawset(_G, 'a', 1)",
+    "string.upper = nil", "rawset(math, 'pi', 3)", "rawset(_G, 'a', 1)", "package.path = ''",
+    "package.loaded['tycho.json'] = {}", "require('tycho.json').encode = nil",
+    "rawset(require 'tycho.app', 'user', 1)", "require('tycho').user = 1",
   } do
-    it("may not write to Lua's own library: " .. statement, function()
+    it("may not write to the library: " .. statement, function()
       local _, err = pcall(run, statement)
 
       assert.matches("^app/test%.lua:1: [%w_.]+ may not be written: use local", err)

@@ -50,7 +50,7 @@ local SAFE = {
   "assert", "error", "ipairs", "next", "pairs", "pcall", "rawequal", "rawget", "select",
   "setmetatable", "tonumber", "tostring", "type", "unpack", "xpcall", "_VERSION",
 }
-local READ_ONLY = { "bit", "coroutine", "math", "os", "string", "table" }
+local READ_ONLY = { "bit", "coroutine", "math", "os", "package", "string", "table" }
 local SAFE_OS = { "clock", "date", "difftime", "time" }
 local FORBIDDEN = {
   ["tycho.process"] = "io", ["tycho.fs"] = "io", ["tycho.stream"] = "io",
@@ -182,6 +182,22 @@ local function check_allowed(name)
   return grant or name == "cjson" or name == "cjson.safe"
 end
 
+local sealed = { [env] = "_G" } -- what nobody may write to, not even with rawset
+
+-- A view of a table that can only be read: what one request left in it, the next would find.
+local function view(of, name)
+  local proxy = {}
+  real.setmetatable(proxy, {
+    __index = of,
+    __newindex = function(_, key)
+      error(("%s.%s may not be written: use local"):format(name, tostring(key)), 2)
+    end,
+    __metatable = "a table that can only be read",
+  })
+  sealed[proxy] = name
+  return proxy
+end
+
 local function sandbox_require(name)
   local result = loaded[name]
   if result == LOADING then
@@ -191,6 +207,9 @@ local function sandbox_require(name)
   end
   if check_allowed(name) then
     result = real.require(name)
+    if type(result) == "table" and not FORBIDDEN[name] then
+      result = view(result, name)
+    end
     loaded[name] = result
     return result
   end
@@ -200,21 +219,6 @@ local function sandbox_require(name)
     error(("module '%s' not found: there is no %s/%s.lua"):format(name, root, path), 2)
   end
   return require_application(name, text, file)
-end
-
-local sealed = { [env] = "_G" } -- what nobody may write to, not even with rawset
-
--- What one request left in them, the next would find.
-local function seal(name)
-  local proxy = {}
-  real.setmetatable(proxy, {
-    __index = env[name],
-    __newindex = function(_, key)
-      error(("%s.%s may not be written: use local"):format(name, tostring(key)), 2)
-    end,
-    __metatable = "a table of Lua's library",
-  })
-  env[name], sealed[proxy] = proxy, name
 end
 
 local function guarded_rawset(t, key, value)
@@ -244,7 +248,7 @@ local function fill_environment()
   env.loadstring = text_only_load
   env.print = print_to_log
   env.require = sandbox_require
-  env.package = { loaded = loaded }
+  env.package = { loaded = view(loaded, "package.loaded") }
   function env.getmetatable(value)
     if type(value) == "string" then
       return nil -- shared by all strings of the state, the library's too
@@ -266,7 +270,7 @@ local function fill_environment()
   end
   env.debug = grants.debug and debug or nil
   for _, name in ipairs(READ_ONLY) do
-    seal(name)
+    env[name] = view(env[name], name)
   end
   real.setmetatable(env, {
     __newindex = function(_, name)
