@@ -18,7 +18,8 @@
     X(ROLE,      "role",      "ROLES",      "What this process does: web, or all (default)")       \
     X(REQUIRE,   "require",   NULL,         "Fail unless all dependencies are there at the start") \
     X(STACK,     "stack",     NULL,         "Show the whole Lua stack of each fiber")              \
-    X(FORCE,     "force",     NULL,         "Reload even if no file has changed")
+    X(FORCE,     "force",     NULL,         "Reload even if no file has changed")                  \
+    X(PROGRAM,   "program",   "FILE",       "Execute FILE instead of what the server was started as")
 /* clang-format on */
 
 enum cli_option {
@@ -95,6 +96,7 @@ int cli_repl(struct cli *cli);
 int cli_test(struct cli *cli);
 int cli_reload(struct cli *cli);
 int cli_rollback(struct cli *cli);
+int cli_upgrade(struct cli *cli);
 int cli_generations(struct cli *cli);
 int cli_status(struct cli *cli);
 int cli_ps(struct cli *cli);

@@ -14,6 +14,7 @@ enum {
     ROLE = 1 << OPTION_ROLE,
     REQUIRE = 1 << OPTION_REQUIRE,
     FORCE = 1 << OPTION_FORCE,
+    PROGRAM = 1 << OPTION_PROGRAM,
     STACK = 1 << OPTION_STACK,
 };
 
@@ -23,8 +24,9 @@ const struct cli_command cli_commands[] = {
         .name = "serve",
         .arguments = "",
         .text = "Serve the application",
-        .details = "Runs until SIGTERM or SIGINT: requests in flight are finished first; a second "
-                   "signal ends them. SIGHUP reloads, SIGUSR1 opens the log file again.",
+        .details =
+            "Runs until SIGTERM or SIGINT: requests in flight are finished first; a second "
+            "signal ends them. SIGHUP reloads, SIGUSR1 opens the log file again, SIGUSR2 upgrades.",
         .examples = "tycho serve\n"
                     "tycho serve --env production --set http.port=80 --require\n",
         .run = cli_serve,
@@ -80,6 +82,19 @@ const struct cli_command cli_commands[] = {
         .examples = "tycho generations\n",
         .run = cli_generations,
         .options = JSON,
+    },
+    {
+        .name = "upgrade",
+        .arguments = "",
+        .text = "Put another version of the program in the place of the one that runs",
+        .details = "The new program inherits the sockets and gets ready beside the old one, which "
+                   "then finishes what it runs; no request is refused or lost. If the new one is "
+                   "not ready within host.upgrade_timeout, the old one goes on. SIGUSR2 does the "
+                   "same.",
+        .examples = "install -m 755 tycho-0.2 /usr/local/bin/tycho && tycho upgrade\n"
+                    "tycho upgrade --program /opt/tycho-0.2/tycho\n",
+        .run = cli_upgrade,
+        .options = JSON | PROGRAM,
     },
     {
         .name = "status",

@@ -40,7 +40,7 @@ int cli_ask_all(struct cli *cli, const char *command, cli_reply_fn *reply, void 
     const char *path = config ? ty_config_str(config, "host.socket") : NULL;
     const struct ty_config_source nothing = {.path = "/dev/null"};
 
-    if (!config && cli->command->run == cli_reload)
+    if (!config && (cli->command->run == cli_reload || cli->command->run == cli_upgrade))
         return TY_EXIT_FAILED;
     if (!config) {
         fputs("tycho: so the server is looked for on the default socket\n", stderr);
@@ -177,6 +177,17 @@ static void print_workers(yyjson_val *workers)
     term_table_print(&table, stdout);
 }
 
+static void print_upgrade_state(yyjson_val *upgrade)
+{
+    struct ty_buf text = {0};
+
+    if (!yyjson_is_obj(upgrade))
+        return;
+    ty_buf_addf(&text, "%s (pid %.0f)", answer_str(upgrade, "state"), answer_num(upgrade, "pid"));
+    print_fact("upgrade", ty_buf_cstr(&text), TERM_YELLOW);
+    ty_buf_close(&text);
+}
+
 static void print_closed_routes(yyjson_val *routes)
 {
     struct ty_buf text = {0};
@@ -212,6 +223,7 @@ static void print_status(yyjson_val *root)
     ty_buf_addf(&text, "%s%s", answer_str(root, "generation"),
                 yyjson_get_bool(yyjson_obj_get(root, "reloading")) ? ", reloading" : "");
     print_fact("generation", ty_buf_cstr(&text), TERM_PLAIN);
+    print_upgrade_state(yyjson_obj_get(root, "upgrade"));
     yyjson_arr_foreach(yyjson_obj_get(root, "dependencies"), i, count, dependency)
     {
         bool fine = yyjson_get_bool(yyjson_obj_get(dependency, "ok"));

@@ -16,6 +16,7 @@ struct admin {
     struct ty_http_server *server;
     struct ty_site site;
     struct ty_route metrics;
+    bool has_yielded;
 };
 
 /* Accept: application/openmetrics-text is what makes the difference; everything else gets the
@@ -89,7 +90,8 @@ static void open_site(struct admin *admin)
     ty_router_add(admin->site.router, &admin->metrics, NULL);
 }
 
-struct admin *ty_admin_open(struct master *master, const char *host, struct ty_error *error)
+struct admin *ty_admin_open(struct master *master, const char *host,
+                            const struct listen_legacy *legacy, struct ty_error *error)
 {
     struct admin *admin = ty_zalloc(sizeof(*admin));
     const struct listen_order order = {host, (int)ty_config_int(master->config, "admin.port"),
@@ -105,15 +107,35 @@ struct admin *ty_admin_open(struct master *master, const char *host, struct ty_e
     options.health_arg = admin;
     admin->server = ty_http_server_new(&master->loop, &options, error);
     open_site(admin);
-    if (!admin->server || ty_listeners_bind(&admin->listeners, &order, 1, error) != 0 ||
-        ty_listeners_open(&admin->listeners, BACKLOG, error) != 0) {
+    if (!admin->server || ty_listeners_inherit(&admin->listeners, &order, 1, legacy, error) != 0) {
         ty_admin_close(admin);
         master->admin = admin; /* its memory goes with the rest */
         return NULL;
     }
     ty_http_server_set_site(admin->server, &admin->site);
-    ty_http_server_accept(admin->server, admin->listeners.fds[0]);
     return admin;
+}
+
+int ty_admin_start(struct admin *admin, struct ty_error *error)
+{
+    if (ty_listeners_open(&admin->listeners, BACKLOG, error) != 0)
+        return -1;
+    admin->has_yielded = false;
+    ty_listeners_welcome(&admin->listeners);
+    ty_http_server_accept(admin->server, admin->listeners.fds[0]);
+    return 0;
+}
+
+void ty_admin_yield(struct admin *admin, bool is_shared)
+{
+    admin->has_yielded = true;
+    if (is_shared)
+        ty_http_server_unaccept(admin->server, admin->listeners.fds[0]);
+}
+
+const struct listeners *ty_admin_listeners(const struct admin *admin)
+{
+    return &admin->listeners;
 }
 
 const char *ty_admin_address(const struct admin *admin)
@@ -128,15 +150,23 @@ static void on_closed(void *arg)
     ty_listeners_close(&admin->listeners);
 }
 
-void ty_admin_close(struct admin *admin)
+static void close_server(void *arg)
 {
+    struct admin *admin = arg;
     struct ty_http_server *server = admin->server;
 
     admin->server = NULL;
-    if (server)
-        ty_http_server_close(server, on_closed, admin);
-    else
+    ty_http_server_close(server, on_closed, admin);
+}
+
+void ty_admin_close(struct admin *admin)
+{
+    if (!admin->server)
         ty_listeners_close(&admin->listeners);
+    else if (admin->has_yielded)
+        ty_http_server_drain(admin->server, close_server, admin);
+    else
+        close_server(admin);
 }
 
 void ty_admin_free(struct admin *admin)

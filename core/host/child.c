@@ -16,7 +16,7 @@
 
 static const char variable[] = "TYCHO_CHILD";
 
-enum { LINGER_MS = 2000 };
+enum { LINGER_MS = 2000, AFTERWORD_MS = 1000 };
 
 struct child {
     uv_process_t process;
@@ -56,6 +56,20 @@ static void maybe_end(struct child *child)
     close_handles(child);
 }
 
+static void on_linger(uv_timer_t *timer)
+{
+    struct child *child = timer->data;
+
+    if (!child->has_exited) {
+        ty_child_kill(child, SIGKILL);
+        return;
+    }
+    if (child->channel)
+        ty_channel_close(child->channel);
+    child->channel = NULL;
+    maybe_end(child);
+}
+
 static void on_exit_(uv_process_t *process, int64_t exit_code, int signal)
 {
     struct child *child = process->data;
@@ -63,6 +77,8 @@ static void on_exit_(uv_process_t *process, int64_t exit_code, int signal)
     child->has_exited = true;
     child->exit_code = (int)exit_code;
     child->signal = signal;
+    if (child->channel) /* read to its end, unless somebody it left behind holds it open */
+        uv_timer_start(&child->linger, on_linger, AFTERWORD_MS, 0);
     maybe_end(child);
 }
 
@@ -77,11 +93,6 @@ static void on_message(struct ty_channel *channel, const char *json, size_t len,
         child->events.message(child, json, len, child->events.arg);
 }
 
-static void on_linger(uv_timer_t *timer)
-{
-    ty_child_kill(timer->data, SIGKILL);
-}
-
 static void on_gone(struct ty_channel *channel, void *arg)
 {
     struct child *child = arg;
@@ -94,63 +105,88 @@ static void on_gone(struct ty_channel *channel, void *arg)
 
 /* ---- starting */
 
-static bool is_private(const char *entry)
+static bool is_one_of(const char *entry, const char *const *names, size_t count)
 {
-    static const char *const names[] = {"TYCHO_CHILD=",   "NOTIFY_SOCKET=", "WATCHDOG_PID=",
-                                        "WATCHDOG_USEC=", "LISTEN_FDS=",    "LISTEN_PID="};
-
-    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+    for (size_t i = 0; i < count; i++)
         if (strncmp(entry, names[i], strlen(names[i])) == 0)
             return true;
     return false;
 }
 
-/* The environment with our variable; the list and its first entry are to be freed. */
-static char **make_environment(const struct child_order *order)
+static bool is_private(const char *entry, bool with_manager)
+{
+    static const char *const own[] = {
+        "TYCHO_CHILD=", "TYCHO_UPGRADE=", "WATCHDOG_PID=", "LISTEN_FDS=", "LISTEN_PID="};
+    static const char *const manager[] = {"NOTIFY_SOCKET=", "WATCHDOG_USEC="};
+
+    return is_one_of(entry, own, sizeof(own) / sizeof(*own)) ||
+           (!with_manager && is_one_of(entry, manager, sizeof(manager) / sizeof(*manager)));
+}
+
+char **ty_child_environment(char *entry, bool with_manager)
 {
     size_t count = 0, kept = 1;
 
     while (environ[count])
         count++;
     char **list = ty_zalloc((count + 2) * sizeof(*list));
-    list[0] = ty_asprintf("%s=%s:%u:%u:%d", variable, order->role, order->slot,
-                          order->listener_count, getpid());
+    list[0] = entry;
     for (size_t i = 0; i < count; i++)
-        if (!is_private(environ[i]))
+        if (!is_private(environ[i], with_manager))
             list[kept++] = environ[i];
     return list;
 }
 
-static int spawn(uv_loop_t *loop, struct child *child, const struct child_order *order, int channel)
+void ty_child_environment_free(char **list)
 {
-    uv_stdio_container_t stdio[CHILD_LISTENER_FD + TY_SHM_SLOTS_MAX] = {0};
-    char *args[] = {(char *)order->title, NULL};
-    uv_process_options_t options = {.file = "/proc/self/exe",
-                                    .args = args,
+    free(list[0]);
+    free(list);
+}
+
+static int spawn(uv_loop_t *loop, struct child *child, const struct child_program *program,
+                 int channel)
+{
+    uv_stdio_container_t stdio[CHILD_FDS_MAX] = {0};
+    uv_process_options_t options = {.file = program->file,
+                                    .args = program->args,
+                                    .env = program->env,
                                     .exit_cb = on_exit_,
                                     .stdio = stdio,
-                                    .stdio_count =
-                                        (int)(CHILD_LISTENER_FD + order->listener_count)};
-    int status;
+                                    .stdio_count = (int)program->fd_count};
 
-    stdio[0].flags = UV_IGNORE;
-    for (int fd = 1; fd < options.stdio_count; fd++)
-        stdio[fd].flags = UV_INHERIT_FD;
-    stdio[1].data.fd = 1;
-    stdio[2].data.fd = 2;
+    if (program->fd_count > CHILD_FDS_MAX)
+        return UV_EINVAL;
+    for (unsigned i = 0; i < program->fd_count; i++) {
+        stdio[i].flags = program->fds[i] >= 0 ? UV_INHERIT_FD : UV_IGNORE;
+        stdio[i].data.fd = program->fds[i];
+    }
+    stdio[CHILD_CHANNEL_FD].flags = UV_INHERIT_FD;
     stdio[CHILD_CHANNEL_FD].data.fd = channel;
-    stdio[CHILD_SHM_FD].data.fd = order->shm_fd;
-    for (unsigned i = 0; i < order->listener_count; i++)
-        stdio[(unsigned)CHILD_LISTENER_FD + i].data.fd = order->listeners[i];
-    options.env = make_environment(order);
-    status = uv_spawn(loop, &child->process, &options);
-    free(options.env[0]);
-    free(options.env);
-    return status;
+    return uv_spawn(loop, &child->process, &options);
 }
 
 struct child *ty_child_start(uv_loop_t *loop, const struct child_order *order,
                              const struct child_events *events, int *status)
+{
+    int fds[CHILD_FDS_MAX] = {-1, 1, 2, -1, order->shm_fd};
+    char *args[] = {(char *)order->title, NULL};
+    struct child_program program = {.file = "/proc/self/exe",
+                                    .args = args,
+                                    .fds = fds,
+                                    .fd_count = CHILD_LISTENER_FD + order->listener_count};
+
+    for (unsigned i = 0; i < order->listener_count; i++)
+        fds[CHILD_LISTENER_FD + i] = order->listeners[i];
+    program.env = ty_child_environment(ty_asprintf("%s=%s:%u:%u:%d", variable, order->role,
+                                                   order->slot, order->listener_count, getpid()),
+                                       false);
+    struct child *child = ty_child_run(loop, &program, events, status);
+    ty_child_environment_free(program.env);
+    return child;
+}
+
+struct child *ty_child_run(uv_loop_t *loop, const struct child_program *program,
+                           const struct child_events *events, int *status)
 {
     struct child *child = ty_zalloc(sizeof(*child));
     int fds[2];
@@ -163,7 +199,7 @@ struct child *ty_child_start(uv_loop_t *loop, const struct child_order *order,
         return NULL;
     }
     uv_timer_init(loop, &child->linger);
-    *status = spawn(loop, child, order, fds[1]);
+    *status = spawn(loop, child, program, fds[1]);
     close(fds[1]);
     if (*status < 0) {
         close(fds[0]);
@@ -194,6 +230,13 @@ void ty_child_drop(struct child *child)
 {
     child->is_dropped = true;
     ty_child_kill(child, SIGKILL);
+}
+
+void ty_child_release(struct child *child)
+{
+    if (child->channel)
+        ty_channel_close(child->channel);
+    close_handles(child);
 }
 
 /* ---- in the child */

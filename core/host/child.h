@@ -13,6 +13,7 @@
 #include "tycho/shm.h"
 
 enum child_fd { CHILD_CHANNEL_FD = 3, CHILD_SHM_FD = 4, CHILD_LISTENER_FD = 5 };
+enum { CHILD_FDS_MAX = CHILD_LISTENER_FD + TY_SHM_SLOTS_MAX + 1 };
 
 /* ---- the master's side */
 
@@ -37,12 +38,32 @@ struct child_events {
 /* NULL: errno-like code in `status`; no event will come. */
 struct child *ty_child_start(uv_loop_t *loop, const struct child_order *order,
                              const struct child_events *events, int *status);
+
+/* Any program that will speak to us over its channel, such as another version of this one. */
+struct child_program {
+    const char *file;
+    char **args, **env;
+    const int *fds; /* what it gets as descriptor 0, 1, ...; negative: nothing. Its channel is
+                     * CHILD_CHANNEL_FD, whatever is written there. */
+    unsigned fd_count;
+};
+
+struct child *ty_child_run(uv_loop_t *loop, const struct child_program *program,
+                           const struct child_events *events, int *status);
+
+/* Our environment with `entry` ("NAME=value", taken over) in front, without what is this process's
+ * own business; `with_manager`: what a service manager told us is passed on. */
+char **ty_child_environment(char *entry, bool with_manager);
+void ty_child_environment_free(char **list);
+
 int ty_child_pid(const struct child *child);
 struct ty_channel *ty_child_channel(struct child *child);
 void ty_child_kill(struct child *child, int signal);
 
 /* No event any more; the process is killed if it still runs. */
 void ty_child_drop(struct child *child);
+/* No event any more; the process lives on without us, and sees its channel end. */
+void ty_child_release(struct child *child);
 
 /* ---- the child's own side */
 

@@ -9,6 +9,7 @@
 #include "host/control.h"
 #include "host/message.h"
 #include "host/status.h"
+#include "host/upgrade.h"
 #include "tycho/log.h"
 #include "tycho/memory.h"
 
@@ -271,6 +272,16 @@ static void run_stop(struct master *master, struct client *client, yyjson_val *c
     ty_master_stop(master);
 }
 
+static void run_upgrade(struct master *master, struct client *client, yyjson_val *command)
+{
+    const char *program = message_str(command, "program");
+
+    if (program[0] && program[0] != '/')
+        ty_control_refuse(client, "\"program\" must be an absolute path");
+    else
+        ty_upgrade_ask(master->upgrade, client, program);
+}
+
 static void run_reopen(struct master *master, struct client *client, yyjson_val *command)
 {
     (void)command;
@@ -347,7 +358,7 @@ void ty_command_run(struct master *master, struct client *client, const char *js
         {"rollback", run_rollback}, {"generations", run_generations},
         {"config", run_config},     {"stop", run_stop},
         {"reopen", run_reopen},     {"log_level", run_log_level},
-        {"lag", run_lag},
+        {"lag", run_lag},           {"upgrade", run_upgrade},
     };
     yyjson_doc *doc = yyjson_read(json, len, 0);
     yyjson_val *command = yyjson_doc_get_root(doc);

@@ -12,6 +12,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "host/inherit.h"
+#include "host/upgrade.h"
 #include "tycho/log.h"
 #include "tycho/memory.h"
 
@@ -22,13 +24,19 @@ struct client {
     struct ty_channel *channel;
 };
 
-struct control {
-    struct master *master;
+/* Where they come in. */
+struct door {
     uv_poll_t poll;
     int fd;
-    char *path;
+    struct control *control;
+};
+
+struct control {
+    struct master *master;
+    struct door *door; /* NULL: closed */
+    char *path, *hidden;
     struct stat made; /* which file is ours */
-    bool is_closed;
+    bool is_hidden;
     struct client clients[CLIENTS_MAX]; /* free while channel is NULL */
 };
 
@@ -37,6 +45,7 @@ struct control {
 static void drop_client(struct client *client)
 {
     ty_reload_forget(client->control->master->reload, client);
+    ty_upgrade_forget(client->control->master->upgrade, client);
     ty_command_forget(client->control->master, client);
     ty_channel_close(client->channel);
     client->channel = NULL;
@@ -84,12 +93,12 @@ static void accept_client(struct control *control, int fd)
 
 static void on_connection(uv_poll_t *poll, int status, int events)
 {
-    struct control *control = poll->data;
+    struct door *door = poll->data;
     int fd;
 
     (void)status, (void)events;
-    while ((fd = accept4(control->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0)
-        accept_client(control, fd);
+    while ((fd = accept4(door->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0)
+        accept_client(door->control, fd);
 }
 
 void ty_control_progress(struct client *client, const char *text)
@@ -147,8 +156,18 @@ static int make_folder(const char *path, struct ty_error *error)
     return fail(path, strerror(errno), error);
 }
 
+/* Is it this process who answers? */
+static bool is_of(int fd, int pid)
+{
+    struct ucred peer;
+    socklen_t len = sizeof(peer);
+
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 && peer.pid == pid;
+}
+
 /* A file that nobody answers on is left over from a master that was killed. */
-static int clear_stale(const char *path, const struct sockaddr_un *address, struct ty_error *error)
+static int clear_stale(const char *path, int predecessor, const struct sockaddr_un *address,
+                       struct ty_error *error)
 {
     struct stat st;
     int fd, status;
@@ -159,6 +178,10 @@ static int clear_stale(const char *path, const struct sockaddr_un *address, stru
         return fail(path, "there is something else under this name", error);
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     status = connect(fd, (const struct sockaddr *)address, sizeof(*address));
+    if (status == 0 && predecessor && is_of(fd, predecessor)) {
+        close(fd);
+        return 0;
+    }
     if (status == 0 || errno != ECONNREFUSED) {
         close(fd);
         return fail(path, "another tycho is running here; stop it, or set another socket", error);
@@ -167,17 +190,33 @@ static int clear_stale(const char *path, const struct sockaddr_un *address, stru
     return unlink(path) == 0 ? 0 : fail(path, strerror(errno), error);
 }
 
+static int set_path(struct sockaddr_un *address, const char *path, struct ty_error *error)
+{
+    if (strlen(path) >= sizeof(address->sun_path))
+        return fail(path, "the name is too long for a socket, at most 107 bytes", error);
+    address->sun_family = AF_UNIX;
+    memcpy(address->sun_path, path, strlen(path) + 1);
+    return 0;
+}
+
+/* May this name be taken, now or, from the predecessor, later? */
+static int look_at(const char *path, int predecessor, struct ty_error *error)
+{
+    struct sockaddr_un address = {0};
+
+    if (set_path(&address, path, error) != 0 || make_folder(path, error) != 0)
+        return -1;
+    return clear_stale(path, predecessor, &address, error);
+}
+
 /* Returns the listening descriptor, or -1. */
 static int listen_at(const char *path, struct ty_error *error)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct sockaddr_un address = {0};
     mode_t mask;
     int fd, status;
 
-    if (strlen(path) >= sizeof(address.sun_path))
-        return fail(path, "the name is too long for a socket, at most 107 bytes", error);
-    memcpy(address.sun_path, path, strlen(path) + 1);
-    if (make_folder(path, error) != 0 || clear_stale(path, &address, error) != 0)
+    if (look_at(path, 0, error) != 0 || set_path(&address, path, error) != 0)
         return -1;
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     mask = umask(0177);
@@ -190,43 +229,104 @@ static int listen_at(const char *path, struct ty_error *error)
     return -1;
 }
 
-struct control *ty_control_open(struct master *master, const char *path, struct ty_error *error)
+static void open_door(struct control *control, int fd)
 {
-    int fd = listen_at(path, error);
-    struct control *control;
+    struct door *door = ty_zalloc(sizeof(*door));
 
-    if (fd < 0)
-        return NULL;
-    control = ty_zalloc(sizeof(*control));
-    control->master = master;
-    control->fd = fd;
-    control->path = ty_strdup(path);
-    stat(path, &control->made);
-    control->poll.data = control;
-    uv_poll_init(&master->loop, &control->poll, fd);
-    uv_poll_start(&control->poll, UV_READABLE, on_connection);
-    return control;
+    door->control = control;
+    door->fd = fd;
+    door->poll.data = door;
+    uv_poll_init(&control->master->loop, &door->poll, fd);
+    uv_poll_start(&door->poll, UV_READABLE, on_connection);
+    control->door = door;
 }
 
 static void on_closed(uv_handle_t *poll)
 {
-    struct control *control = poll->data;
+    struct door *door = poll->data;
 
-    close(control->fd);
-    control->fd = -1;
+    close(door->fd);
+    free(door);
+}
+
+static void close_door(struct control *control)
+{
+    if (control->door)
+        uv_close((uv_handle_t *)&control->door->poll, on_closed);
+    control->door = NULL;
+}
+
+struct control *ty_control_open(struct master *master, const char *path, struct ty_error *error)
+{
+    bool is_hidden = master->is_waiting;
+    char *hidden = ty_asprintf("%s~", path);
+    struct control *control;
+    int fd = -1;
+
+    if (!is_hidden || look_at(path, ty_inheritance_pid(master->inheritance), error) == 0)
+        fd = listen_at(is_hidden ? hidden : path, error);
+    if (fd < 0) {
+        free(hidden);
+        return NULL;
+    }
+    control = ty_zalloc(sizeof(*control));
+    control->master = master;
+    control->path = ty_strdup(path);
+    control->hidden = hidden;
+    control->is_hidden = is_hidden;
+    stat(is_hidden ? hidden : path, &control->made);
+    open_door(control, fd);
+    return control;
+}
+
+int ty_control_reveal(struct control *control, struct ty_error *error)
+{
+    if (control->is_hidden && rename(control->hidden, control->path) != 0)
+        return fail(control->path, strerror(errno), error);
+    control->is_hidden = false;
+    return 0;
+}
+
+/* Is the file of that name still the one we made? */
+static bool is_ours(const struct control *control, const char *path)
+{
+    struct stat now;
+
+    return stat(path, &now) == 0 && now.st_ino == control->made.st_ino &&
+           now.st_dev == control->made.st_dev;
+}
+
+void ty_control_reclaim(struct control *control)
+{
+    struct ty_error error;
+    int fd;
+
+    if (is_ours(control, control->path))
+        return;
+    fd = listen_at(control->path, &error);
+    if (fd < 0) {
+        ty_log_error("host", "%s", error.message);
+        return;
+    }
+    close_door(control);
+    stat(control->path, &control->made);
+    open_door(control, fd);
+}
+
+void ty_control_sweep(const struct control *control)
+{
+    unlink(control->hidden);
 }
 
 void ty_control_close(struct control *control)
 {
-    struct stat now;
+    const char *path = control->is_hidden ? control->hidden : control->path;
 
-    if (control->is_closed)
+    if (!control->door)
         return;
-    control->is_closed = true;
-    if (stat(control->path, &now) == 0 && now.st_ino == control->made.st_ino &&
-        now.st_dev == control->made.st_dev)
-        unlink(control->path);
-    uv_close((uv_handle_t *)&control->poll, on_closed);
+    if (is_ours(control, path))
+        unlink(path);
+    close_door(control);
 }
 
 void ty_control_hang_up(struct control *control)
@@ -239,5 +339,6 @@ void ty_control_hang_up(struct control *control)
 void ty_control_free(struct control *control)
 {
     free(control->path);
+    free(control->hidden);
     free(control);
 }

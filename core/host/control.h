@@ -9,8 +9,16 @@
 
 #include "host/master.h"
 
-/* Makes the socket and its folder. NULL: `error` is one line. */
+/* Makes the socket and its folder: under a name beside it ("~" is added) while a predecessor
+ * serves under this one. NULL: `error` is one line. */
 struct control *ty_control_open(struct master *master, const char *path, struct ty_error *error);
+/* Moves a hidden socket to its name. 0, or -1 with `error`. */
+int ty_control_reveal(struct control *control, struct ty_error *error);
+/* A successor may have taken our name, and has died: takes it back. Clients that are connected
+ * notice nothing. */
+void ty_control_reclaim(struct control *control);
+/* Removes what a successor left that died before it could take the name. */
+void ty_control_sweep(const struct control *control);
 /* Nobody new; removes the file if it is still ours. */
 void ty_control_close(struct control *control);
 /* Nobody at all. */

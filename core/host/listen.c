@@ -106,31 +106,86 @@ static void describe(struct listeners *listeners, const struct listen_order *ord
              order->host, port_of(address));
 }
 
+static void look_up(int fd, struct address *address)
+{
+    address->len = sizeof(address->sa);
+    if (getsockname(fd, (struct sockaddr *)&address->sa, &address->len) != 0)
+        *address = (struct address){0};
+}
+
+/* Until there are `count`. */
+static int bind_more(struct listeners *listeners, const struct listen_order *order, unsigned count,
+                     struct address *address, struct ty_error *error)
+{
+    while (listeners->count < count) {
+        int fd = bind_one(address, true);
+        if (fd < 0) {
+            ty_listeners_close(listeners);
+            return explain(order, -fd, error);
+        }
+        listeners->fds[listeners->count++] = fd;
+        look_up(fd, address); /* the next ones get the port that this one got */
+    }
+    describe(listeners, order, address);
+    return 0;
+}
+
 int ty_listeners_bind(struct listeners *listeners, const struct listen_order *order, unsigned count,
                       struct ty_error *error)
 {
     struct address address = {0};
-    int status = 0;
+    int status;
 
     *listeners = (struct listeners){0};
     if (find_address(&address, order, error) != 0)
         return -1;
-    if (order->port != 0)
-        status = is_free(&address);
-    while (status >= 0 && listeners->count < count) {
-        status = bind_one(&address, true);
-        if (status < 0)
-            break;
-        listeners->fds[listeners->count++] = status;
-        address.len = sizeof(address.sa);
-        getsockname(status, (struct sockaddr *)&address.sa, &address.len);
-    }
-    if (status < 0) {
-        ty_listeners_close(listeners);
+    status = order->port == 0 ? 0 : is_free(&address);
+    if (status < 0)
         return explain(order, -status, error);
+    return bind_more(listeners, order, count, &address, error);
+}
+
+static void set_port(struct address *address, int port)
+{
+    if (address->sa.ss_family == AF_INET6)
+        ((struct sockaddr_in6 *)&address->sa)->sin6_port = htons((uint16_t)port);
+    else
+        ((struct sockaddr_in *)&address->sa)->sin_port = htons((uint16_t)port);
+}
+
+/* The scope and flow of an IPv6 address are the kernel's to fill in. */
+static bool is_same(const struct address *a, const struct address *b)
+{
+    if (a->sa.ss_family != b->sa.ss_family || port_of(a) != port_of(b))
+        return false;
+    if (a->sa.ss_family == AF_INET6)
+        return memcmp(&((const struct sockaddr_in6 *)&a->sa)->sin6_addr,
+                      &((const struct sockaddr_in6 *)&b->sa)->sin6_addr,
+                      sizeof(struct in6_addr)) == 0;
+    return ((const struct sockaddr_in *)&a->sa)->sin_addr.s_addr ==
+           ((const struct sockaddr_in *)&b->sa)->sin_addr.s_addr;
+}
+
+int ty_listeners_inherit(struct listeners *listeners, const struct listen_order *order,
+                         unsigned count, const struct listen_legacy *legacy, struct ty_error *error)
+{
+    struct address wanted = {0}, has = {0};
+
+    if (!legacy || legacy->count == 0)
+        return ty_listeners_bind(listeners, order, count, error);
+    *listeners = (struct listeners){.count = legacy->count, .is_inherited = true};
+    memcpy(listeners->fds, legacy->fds, legacy->count * sizeof(*legacy->fds));
+    look_up(legacy->fds[0], &has);
+    if (find_address(&wanted, order, error) != 0) {
+        ty_listeners_close(listeners);
+        return -1;
     }
-    describe(listeners, order, &address);
-    return 0;
+    if (order->port == 0)
+        set_port(&wanted, port_of(&has));
+    if (is_same(&wanted, &has))
+        return bind_more(listeners, order, count, &has, error);
+    ty_listeners_close(listeners);
+    return ty_listeners_bind(listeners, order, count, error);
 }
 
 int ty_listeners_open(struct listeners *listeners, int backlog, struct ty_error *error)
@@ -156,6 +211,14 @@ void ty_listeners_refuse(struct listeners *listeners)
 
     for (unsigned i = 0; i < listeners->count; i++)
         setsockopt(listeners->fds[i], SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program));
+}
+
+void ty_listeners_welcome(struct listeners *listeners)
+{
+    int nothing = 0;
+
+    for (unsigned i = 0; i < listeners->count; i++)
+        setsockopt(listeners->fds[i], SOL_SOCKET, SO_DETACH_FILTER, &nothing, sizeof(nothing));
 }
 
 bool ty_listener_has_waiting(int fd)

@@ -11,7 +11,9 @@
 
 #include "host/admin.h"
 #include "host/control.h"
+#include "host/inherit.h"
 #include "host/settings.h"
+#include "host/upgrade.h"
 #include "host/watch.h"
 #include "tycho/clock.h"
 #include "tycho/embedded.h"
@@ -27,6 +29,8 @@ static void close_all(struct master *master)
 {
     master->is_closing = true;
     ty_listeners_close(&master->listeners);
+    ty_upgrade_close(master->upgrade);
+    ty_inheritance_close(master->inheritance);
     if (master->control) {
         ty_commands_cancel(master);
         ty_control_close(master->control);
@@ -43,8 +47,7 @@ static void close_all(struct master *master)
     uv_close((uv_handle_t *)&master->require, NULL);
     for (size_t i = 0; i < sizeof(master->signals) / sizeof(*master->signals); i++)
         uv_close((uv_handle_t *)&master->signals[i], NULL);
-    if (master->pid_file)
-        unlink(master->pid_file);
+    ty_pid_file_close(&master->pid_file);
 }
 
 static void maybe_close(struct master *master)
@@ -59,10 +62,23 @@ static void on_force(uv_timer_t *timer)
     ty_workers_kill(timer->data);
 }
 
+void ty_master_wind_down(struct master *master, uint64_t timeout_ms)
+{
+    master->is_stopping = true;
+    uv_timer_start(&master->force, on_force, timeout_ms + FORCE_MARGIN_MS, 0);
+    maybe_close(master);
+}
+
 void ty_master_stop(struct master *master)
 {
     uint64_t timeout;
 
+    if (ty_upgrade_stop(master->upgrade))
+        return;
+    if (master->is_waiting) {
+        ty_master_fail(master, "tycho: told to stop before it served");
+        return;
+    }
     if (master->is_stopping) {
         master->exit_code = 1;
         ty_workers_kill(master);
@@ -70,28 +86,29 @@ void ty_master_stop(struct master *master)
     }
     ty_log_info("host", "stopping");
     ty_notify_send(&master->notify, "STOPPING=1");
-    master->is_stopping = true;
     if (!master->is_ready)
         master->exit_code = 1; /* told to stop before it served */
     ty_reload_cancel(master->reload);
     ty_listeners_refuse(&master->listeners);
     timeout = ty_config_ms(master->active ? master->active->config : master->config,
                            "host.shutdown_timeout");
-    ty_workers_stop(master, timeout);
-    uv_timer_start(&master->force, on_force, timeout + FORCE_MARGIN_MS, 0);
-    maybe_close(master);
+    ty_workers_stop(master, timeout, false);
+    ty_master_wind_down(master, timeout);
 }
 
 void ty_master_fail(struct master *master, const char *fmt, ...)
 {
+    struct ty_buf text = {0};
     va_list args;
 
     if (master->is_stopping)
         return;
     va_start(args, fmt);
-    vfprintf(stderr, fmt, args);
+    ty_buf_vaddf(&text, fmt, args);
     va_end(args);
-    fputc('\n', stderr);
+    fprintf(stderr, "%s\n", ty_buf_cstr(&text));
+    ty_inheritance_fail(master->inheritance, ty_buf_cstr(&text));
+    ty_buf_close(&text);
     master->exit_code = 1;
     master->is_stopping = true;
     ty_reload_cancel(master->reload);
@@ -105,6 +122,8 @@ bool ty_master_is_healthy(const struct master *master, struct ty_buf *body)
 {
     const struct worker *chosen = NULL;
 
+    if (master->is_handed_over)
+        return true; /* the successor was when it took over */
     for (unsigned i = 0; i < master->worker_count; i++) {
         const struct worker *worker = &master->workers[i];
         if (worker->state == WORKER_SERVING && worker->has_health &&
@@ -156,10 +175,36 @@ void ty_master_look(struct master *master)
         return;
     }
     uv_timer_stop(&master->require);
+    if (master->is_waiting) {
+        ty_inheritance_ready(master);
+        return;
+    }
     master->is_ready = true;
     announce(master);
     if (master->options->development)
         master->watch = ty_watch_open(master);
+}
+
+void ty_master_take_over(struct master *master)
+{
+    static const char accept[] = "{\"type\":\"accept\"}";
+    struct ty_error error;
+
+    if (master->is_stopping)
+        return;
+    if (ty_listeners_open(&master->listeners, (int)ty_config_int(master->config, "http.backlog"),
+                          &error) != 0 ||
+        (master->admin && ty_admin_start(master->admin, &error) != 0) ||
+        ty_control_reveal(master->control, &error) != 0) {
+        ty_master_fail(master, "tycho: %s", error.message);
+        return;
+    }
+    ty_pid_file_reveal(&master->pid_file);
+    master->is_waiting = false;
+    ty_workers_tell(master, accept, sizeof(accept) - 1);
+    ty_inheritance_taken(master->inheritance);
+    ty_notify_main(&master->notify, getpid());
+    ty_master_look(master);
 }
 
 /* ---- settings, logs, signals */
@@ -192,6 +237,8 @@ static void on_signal(uv_signal_t *handle, int signal)
         ty_reload_ask(master->reload, &ask); /* the log says what became of it */
     else if (signal == SIGUSR1)
         ty_master_reopen_logs(master);
+    else if (signal == SIGUSR2)
+        ty_upgrade_ask(master->upgrade, NULL, "");
     else
         ty_master_stop(master);
 }
@@ -210,7 +257,7 @@ static void on_tick(uv_timer_t *timer)
 
 static void open_handles(struct master *master)
 {
-    static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
+    static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2};
 
     signal(SIGPIPE, SIG_IGN);
     uv_timer_init(&master->loop, &master->tick);
@@ -227,35 +274,6 @@ static void open_handles(struct master *master)
 
 /* ---- the start */
 
-static void on_first(const struct reload_result *result, void *arg)
-{
-    struct master *master = arg;
-    struct ty_error error;
-
-    if (result->outcome != RELOAD_COMMITTED)
-        ty_master_fail(master, "%s", result->text);
-    else if (ty_listeners_open(&master->listeners,
-                               (int)ty_config_int(master->config, "http.backlog"), &error) != 0)
-        ty_master_fail(master, "tycho: %s", error.message);
-}
-
-static int write_pid_file(struct master *master, struct ty_error *error)
-{
-    const char *path = ty_config_str(master->config, "host.pid_file");
-    FILE *file;
-
-    if (!path || path[0] == '\0')
-        return 0;
-    file = fopen(path, "we");
-    if (!file)
-        return ty_error_set(error, TY_ERR_INVALID, NULL, "%s: %s (host.pid_file)", path,
-                            strerror(errno));
-    fprintf(file, "%d\n", getpid());
-    fclose(file);
-    master->pid_file = ty_strdup(path);
-    return 0;
-}
-
 static unsigned count_workers(const struct ty_config *config)
 {
     unsigned count = (unsigned)ty_config_int(config, "workers");
@@ -263,52 +281,6 @@ static unsigned count_workers(const struct ty_config *config)
     if (count == 0)
         count = uv_available_parallelism();
     return count < TY_SHM_SLOTS_MAX ? count : TY_SHM_SLOTS_MAX - 1;
-}
-
-/* What can be taken or refused at once: the port, the files, the sockets. */
-static int take_resources(struct master *master, struct ty_error *error)
-{
-    const struct ty_config *config = master->config;
-    const struct listen_order order = {ty_config_str(config, "http.host"),
-                                       (int)ty_config_int(config, "http.port"), "http.host",
-                                       "http.port"};
-    const char *admin_host = ty_config_str(config, "admin.host");
-
-    if (ty_listeners_bind(&master->listeners, &order, master->worker_count, error) != 0)
-        return -1;
-    if (admin_host && admin_host[0]) {
-        struct admin *admin = ty_admin_open(master, admin_host, error);
-        if (!admin)
-            return -1;
-        master->admin = admin;
-    }
-    master->control = ty_control_open(master, ty_config_str(config, "host.socket"), error);
-    return master->control ? write_pid_file(master, error) : -1;
-}
-
-static int begin(struct master *master, struct ty_error *error)
-{
-    struct ty_bundle *bundle = ty_bundle_read(ty_config_str(master->config, "scripts.path"), error);
-    struct reload_ask ask = {.kind = RELOAD_FIRST, .done = on_first, .arg = master};
-
-    if (!bundle) {
-        size_t len = strlen(error->message);
-        snprintf(error->message + len, sizeof(error->message) - len,
-                 " (scripts.path says where app/ is)");
-        return -1;
-    }
-    ask.first = ty_generation_new(++master->last_number, bundle, ty_config_ref(master->config));
-    if (!ask.first)
-        return ty_error_set(error, TY_ERR_UNAVAILABLE, NULL, "no memory file: %s", strerror(errno));
-    if (take_resources(master, error) != 0) {
-        ty_generation_unref(ask.first);
-        return -1;
-    }
-    ty_reload_ask(master->reload, &ask);
-    ty_generation_unref(ask.first);
-    if (!master->is_stopping)
-        ty_workers_start(master); /* they get ready while the trial runs */
-    return 0;
 }
 
 /* The soft limit is for programs that use select(); each connection is a descriptor. Workers
@@ -326,6 +298,8 @@ static void raise_file_limit(void)
 static void free_all(struct master *master)
 {
     ty_reload_free(master->reload);
+    ty_upgrade_free(master->upgrade);
+    ty_inheritance_free(master->inheritance);
     if (master->control)
         ty_control_free(master->control);
     if (master->admin)
@@ -340,12 +314,13 @@ static void free_all(struct master *master)
     ty_shm_detach(master->shm);
     ty_notify_close(&master->notify);
     free(master->workers);
-    free(master->pid_file);
+    free(master->program);
     free(master);
 }
 
 int ty_host_serve(const struct ty_host_options *options, const struct ty_engine *engine)
 {
+    struct inheritance *inheritance = ty_inheritance_find();
     struct master *master;
     struct ty_error error = {0};
     int status = ty_settings_open_log(options->config, "master");
@@ -364,6 +339,9 @@ int ty_host_serve(const struct ty_host_options *options, const struct ty_engine 
     master = ty_zalloc(sizeof(*master));
     master->options = options;
     master->config = ty_config_ref(options->config);
+    master->inheritance = inheritance;
+    master->is_waiting = inheritance != NULL;
+    master->program = ty_upgrade_program(options->argv[0]);
     master->worker_count = count_workers(options->config);
     master->started_ms = ty_now_ms();
     master->shm = ty_shm_create(master->worker_count + 1);
@@ -377,7 +355,10 @@ int ty_host_serve(const struct ty_host_options *options, const struct ty_engine 
     open_handles(master);
     ty_workers_open(master);
     master->reload = ty_reload_new(master);
-    if (begin(master, &error) != 0)
+    master->upgrade = ty_upgrade_new(master);
+    if (inheritance)
+        ty_inheritance_open(master);
+    if (ty_master_begin(master, &error) != 0)
         ty_master_fail(master, "tycho: %s", error.message);
     uv_run(&master->loop, UV_RUN_DEFAULT);
     status = master->exit_code;

@@ -3,6 +3,7 @@
  *   supervise.c  starts workers, replaces them, kills the silent
  *   worker.c     talks to them: which generation each has, is to load, serves
  *   reload.c     changes the active generation: all workers or none
+ *   upgrade.c    puts another program in our place; inherit.c is that program's side of it
  *   quarantine.c closes routes that had to be stopped too often; recycle.c workers grown too large
  *   control.c    commands from outside; admin.c the operators' listener; watch.c saved files
  *   master.c     puts them together, in order, and takes them apart again
@@ -20,6 +21,7 @@
 #include "host/generation.h"
 #include "host/listen.h"
 #include "host/notify.h"
+#include "host/pid_file.h"
 #include "host/strikes.h"
 #include "tycho/host.h"
 #include "tycho/metrics.h"
@@ -62,6 +64,8 @@ struct control;
 struct description;
 struct admin;
 struct watch;
+struct upgrade;
+struct inheritance;
 
 struct master {
     uv_loop_t loop;
@@ -75,6 +79,8 @@ struct master {
     struct history history;
     uint64_t last_number;
     struct reload *reload;
+    struct upgrade *upgrade;
+    struct inheritance *inheritance; /* NULL: nobody served before us */
     struct control *control;
     struct admin *admin;              /* NULL: switched off */
     struct watch *watch;              /* NULL unless developing */
@@ -83,15 +89,18 @@ struct master {
     struct strikes strikes; /* of routes that had to be stopped */
     struct ty_buf fault; /* the message for workers while the last save does not run; else empty */
     struct notify notify;
-    uv_signal_t signals[4];
+    uv_signal_t signals[5];
     uv_timer_t tick, force, require;
     uint64_t watchdog_ms, notified_ms; /* when we last looked; when we last said so */
     uint64_t started_ms;
     struct log_level levels[LEVELS_MAX]; /* set by command, for workers that start later */
     unsigned level_count;
-    char *pid_file;   /* NULL: none was written */
-    bool is_ready;    /* every worker has served */
-    bool is_stopping; /* no worker is replaced */
+    char *program; /* absolute path, as we were called */
+    struct pid_file pid_file;
+    bool is_waiting;     /* a predecessor still serves: our workers do not accept */
+    bool is_ready;       /* every worker has served */
+    bool is_stopping;    /* no worker is replaced */
+    bool is_handed_over; /* stopping, because a successor serves */
     bool is_closing;
     int exit_code;
 };
@@ -103,6 +112,10 @@ void ty_master_fail(struct master *master, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 /* Graceful; a second call kills. */
 void ty_master_stop(struct master *master);
+/* Ends when the workers have, and cuts them short when `timeout_ms` is over. */
+void ty_master_wind_down(struct master *master, uint64_t timeout_ms);
+/* Everything is loaded, and no predecessor is in the way: accepts, under our own name. */
+void ty_master_take_over(struct master *master);
 /* The active generation's configuration is in force. */
 void ty_master_adopt_settings(struct master *master);
 void ty_master_reopen_logs(struct master *master);
@@ -111,11 +124,19 @@ void ty_master_look(struct master *master);
 /* Is somebody serving, with everything that is required? Dependencies into `body`. */
 bool ty_master_is_healthy(const struct master *master, struct ty_buf *body);
 
+/* ---- start.c */
+
+/* Takes the port and the files, and begins to load. 0, or -1 with `error`. */
+int ty_master_begin(struct master *master, struct ty_error *error);
+
 /* ---- supervise.c: processes */
 
 void ty_workers_open(struct master *master);
 void ty_workers_start(struct master *master);
-void ty_workers_stop(struct master *master, uint64_t timeout_ms);
+/* `is_succeeded`: on these sockets somebody else accepts already. */
+void ty_workers_stop(struct master *master, uint64_t timeout_ms, bool is_succeeded);
+/* Those that are down, and not about to be started anyway. */
+void ty_workers_resume(struct master *master);
 void ty_workers_kill(struct master *master);
 void ty_workers_close(struct master *master); /* all are dead */
 /* Kills the silent. */

@@ -56,6 +56,14 @@ void ty_notify_send(const struct notify *notify, const char *state)
     (void)!send(notify->fd, state, strlen(state), MSG_NOSIGNAL);
 }
 
+void ty_notify_main(const struct notify *notify, int pid)
+{
+    char text[64];
+
+    snprintf(text, sizeof(text), "MAINPID=%d\nREADY=1", pid);
+    ty_notify_send(notify, text);
+}
+
 void ty_notify_close(struct notify *notify)
 {
     if (notify->fd >= 0)

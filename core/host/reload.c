@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "host/trial.h"
+#include "host/upgrade.h"
 #include "tycho/clock.h"
 #include "tycho/log.h"
 #include "tycho/memory.h"
@@ -322,10 +323,19 @@ void ty_reload_ask(struct reload *reload, const struct reload_ask *ask)
                                               .text = "too many reloads are waiting already",
                                               .warning = "",
                                               .id = ""};
+    static const struct reload_result upgrading = {
+        .outcome = RELOAD_FAILED,
+        .text = "an upgrade is under way, and the new program loads what is on disk; try again "
+                "when it is over",
+        .warning = "",
+        .id = ""};
+    bool is_upgrading = ty_upgrade_is_busy(reload->master->upgrade);
 
-    if (reload->ask_count == ASKS_MAX) {
+    if (is_upgrading || reload->ask_count == ASKS_MAX) {
+        if (is_upgrading && !ask->is_said)
+            ty_log_warn("host", "reload refused: %s", upgrading.text);
         if (ask->done)
-            ask->done(&busy, ask->arg);
+            ask->done(is_upgrading ? &upgrading : &busy, ask->arg);
         return;
     }
     reload->asks[reload->ask_count++] = *ask;

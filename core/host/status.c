@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "host/admin.h"
+#include "host/upgrade.h"
 #include "tycho/clock.h"
 #include "tycho/embedded.h"
 #include "tycho/log.h"
@@ -57,6 +58,8 @@ void ty_status_add(const struct master *master, struct ty_buf *out)
     ty_buf_addf(out, ",\"generation\":\"%s\",\"reloading\":%s",
                 master->active ? ty_generation_id(master->active) : "",
                 ty_reload_is_busy(master->reload) ? "true" : "false");
+    ty_buf_adds(out, ",\"upgrade\":");
+    ty_upgrade_add_status(master->upgrade, out);
     ty_buf_addf(out, ",\"http\":\"%s\",\"admin\":\"%s\",\"log_dropped\":%" PRIu64,
                 master->listeners.address, master->admin ? ty_admin_address(master->admin) : "",
                 ty_log_dropped());

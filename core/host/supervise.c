@@ -149,7 +149,15 @@ void ty_workers_start(struct master *master)
 
 /* ---- all of them */
 
-void ty_workers_stop(struct master *master, uint64_t timeout_ms)
+void ty_workers_resume(struct master *master)
+{
+    for (unsigned i = 0; i < master->worker_count; i++)
+        if (!master->workers[i].child &&
+            !uv_is_active((const uv_handle_t *)&master->workers[i].retry))
+            start_worker(&master->workers[i]);
+}
+
+void ty_workers_stop(struct master *master, uint64_t timeout_ms, bool is_succeeded)
 {
     for (unsigned i = 0; i < master->worker_count; i++) {
         struct worker *worker = &master->workers[i];
@@ -160,8 +168,9 @@ void ty_workers_stop(struct master *master, uint64_t timeout_ms)
         if (worker->state != WORKER_SERVING || !channel)
             ty_child_kill(worker->child, SIGKILL); /* it has nothing to finish */
         else
-            ty_channel_sendf(channel, -1, "{\"type\":\"stop\",\"timeout_ms\":%" PRIu64 "}",
-                             timeout_ms);
+            ty_channel_sendf(channel, -1,
+                             "{\"type\":\"stop\",\"timeout_ms\":%" PRIu64 ",\"succeeded\":%s}",
+                             timeout_ms, is_succeeded ? "true" : "false");
         worker->state = WORKER_STOPPING;
     }
 }

@@ -28,6 +28,24 @@ static void set_fault(struct web *web, const char *text)
         web->engine->set_fault(text[0] ? text : NULL);
 }
 
+static void stage(struct web *web, yyjson_val *message, int fd)
+{
+    web->is_waiting = message_bool(message, "waits");
+    ty_web_stage(web, fd, message_bool(message, "development"));
+}
+
+static void begin_to_accept(struct web *web)
+{
+    web->is_waiting = false;
+    ty_web_look_after_neighbours(web);
+}
+
+static void stop(struct web *web, yyjson_val *message)
+{
+    web->is_succeeded = message_bool(message, "succeeded");
+    ty_web_stop(web, message_uint(message, "timeout_ms"), !web->is_succeeded);
+}
+
 static void set_quarantine(struct web *web, const char *route, uint64_t ms)
 {
     if (web->engine->quarantine)
@@ -40,7 +58,7 @@ static void obey(struct web *web, yyjson_val *message, int fd)
     uint64_t number = message_uint(message, "generation");
 
     if (strcmp(type, "config") == 0)
-        ty_web_stage(web, fd, message_bool(message, "development"));
+        stage(web, message, fd);
     else if (strcmp(type, "prepare") == 0)
         ty_web_prepare(web, number, fd);
     else if (strcmp(type, "commit") == 0)
@@ -48,7 +66,9 @@ static void obey(struct web *web, yyjson_val *message, int fd)
     else if (strcmp(type, "abort") == 0)
         ty_web_abort(web, number);
     else if (strcmp(type, "stop") == 0)
-        ty_web_stop(web, message_uint(message, "timeout_ms"), true);
+        stop(web, message);
+    else if (strcmp(type, "accept") == 0)
+        begin_to_accept(web);
     else if (strcmp(type, "describe") == 0)
         ty_web_describe(web, message_str(message, "what"), message_uint(message, "token"));
     else if (strcmp(type, "log_level") == 0)
@@ -156,6 +176,7 @@ int ty_host_child(const struct ty_engine *engine)
     signal(SIGINT, SIG_IGN); /* the terminal sends it to all; the master says what to do */
     signal(SIGHUP, SIG_IGN);
     signal(SIGUSR1, SIG_IGN);
+    signal(SIGUSR2, SIG_IGN);
     return strcmp(self.role, "trial") == 0 ? ty_trial_run(&self, engine)
                                            : ty_web_run(&self, engine);
 }

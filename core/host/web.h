@@ -44,6 +44,8 @@ struct web {
     struct held *held;
     struct held *active;
     bool development, is_engine_open, is_stopping, is_accepting_all, is_closing;
+    bool is_waiting;                /* for another server to go: accepts nobody yet */
+    bool is_succeeded;              /* stopping, because another server has taken over */
     bool accepts[TY_SHM_SLOTS_MAX]; /* by listener */
 
     uv_prepare_t turn;
@@ -88,7 +90,7 @@ int ty_web_health(bool ready, struct ty_buf *body, void *arg);
 void ty_web_check_memory(struct web *web);
 
 /* ---- web_stop.c */
-/* `with_others`: the whole server stops; else the neighbours take over. */
+/* `with_others`: the whole server stops; else neighbours or a successor take over. */
 void ty_web_stop(struct web *web, uint64_t timeout_ms, bool with_others);
 /* The last generation is gone. */
 void ty_web_stop_continue(struct web *web);

@@ -18,12 +18,13 @@ static bool is_able(const struct web *web, unsigned slot)
 }
 
 /* Of those that can, the first one behind it looks after a slot; all see the same memory, so they
- * agree, and if for a moment they do not, two of them accept. */
+ * agree, and if for a moment they do not, two of them accept. Sockets without a worker, of a
+ * predecessor that had more of them, are everybody's. */
 static bool is_mine(const struct web *web, unsigned slot)
 {
-    unsigned count = web->self.listener_count;
+    unsigned count = ty_shm_slot_count(web->shm) - 1; /* without the master's */
 
-    if (slot == web->self.slot)
+    if (slot == web->self.slot || slot > count)
         return true;
     if (is_able(web, slot))
         return false;
@@ -48,7 +49,7 @@ static void set_accepting(struct web *web, unsigned slot, bool wanted)
 
 void ty_web_look_after_neighbours(struct web *web)
 {
-    if (!web->server || web->is_stopping)
+    if (!web->server || web->is_stopping || web->is_waiting)
         return;
     for (unsigned slot = 1; slot <= web->self.listener_count; slot++)
         set_accepting(web, slot, is_mine(web, slot));

@@ -66,7 +66,7 @@ static bool is_ready(struct web *web, struct ty_buf *dependencies)
 {
     bool ok = !web->engine->ready || web->engine->ready(dependencies);
 
-    return ok && web->active && !web->is_stopping;
+    return ok && web->active && (!web->is_stopping || web->is_succeeded);
 }
 
 int ty_web_health(bool ready, struct ty_buf *body, void *arg)

@@ -62,8 +62,10 @@ void ty_worker_prepare(struct worker *worker, struct generation *generation)
     hold(worker, generation->number);
     if (!channel)
         return; /* its end is about to be noticed */
-    ty_channel_sendf(channel, generation->config_fd, "{\"type\":\"config\",\"development\":%s}",
-                     worker->master->options->development ? "true" : "false");
+    ty_channel_sendf(channel, generation->config_fd,
+                     "{\"type\":\"config\",\"development\":%s,\"waits\":%s}",
+                     worker->master->options->development ? "true" : "false",
+                     worker->master->is_waiting ? "true" : "false");
     ty_channel_sendf(channel, ty_bundle_fd(generation->bundle),
                      "{\"type\":\"prepare\",\"generation\":%" PRIu64 "}", generation->number);
 }
