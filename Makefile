@@ -1,5 +1,7 @@
 # The whole interface to this repository; everything else is CMake.
 PRESET ?= release
+TEST_TIMEOUT ?= 1800
+FUZZ_SECONDS ?= 300
 
 NINJA = build/$(PRESET)/build.ninja
 
@@ -12,7 +14,25 @@ run: build        ## install what is missing, build, serve scripts/
 test: setup-test $(NINJA)  ## install what is missing, build, run every test
 	@cmake --build --preset $(PRESET) --target tests
 	@rm -f build/$(PRESET)/sanitizer.log.*
-	@ctest --preset $(PRESET) -j2
+	@ctest --preset $(PRESET) -j2 -LE valgrind --timeout $(TEST_TIMEOUT) $(TESTS)
+
+test-long:        ## the same with the figures that take their time
+	@TYCHO_TEST_LONG=1 $(MAKE) --no-print-directory test TEST_TIMEOUT=7200
+
+tsan:             ## the tests in C under the thread sanitizer
+	@$(MAKE) --no-print-directory test PRESET=tsan TESTS='-R "^c[.]|^sanitizers"'
+
+valgrind: setup-valgrind $(NINJA)  ## the tests in C under valgrind
+	@cmake --build --preset $(PRESET) --target tests
+	@ctest --preset $(PRESET) -j2 -L valgrind
+
+fuzz: setup-fuzz  ## look for inputs that break something (FUZZ=http FUZZ_SECONDS=300)
+	@$(MAKE) --no-print-directory build/fuzz/build.ninja PRESET=fuzz
+	@cmake --build --preset fuzz
+	@tests/fuzz/run.sh $(FUZZ_SECONDS) $(FUZZ)
+
+soak: build       ## half an hour of everything at once
+	@build/tycho run tests/soak/soak.lua
 
 lint: setup-lint  ## what CI refuses
 	@tools/lint.sh
@@ -43,6 +63,6 @@ clean:            ## remove build/
 	@rm -rf build
 
 help:             ## this list
-	@sed -nE 's/^([a-z]+):[^#]*## */  make \1\t/p' Makefile
+	@sed -nE 's/^([a-z-]+):[^#]*## */  make \1\t/p' Makefile
 
-.PHONY: build run test lint format docs bench setup clean help
+.PHONY: build run test test-long tsan valgrind fuzz soak lint format docs bench setup clean help

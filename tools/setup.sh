@@ -1,5 +1,5 @@
 #!/bin/bash
-# Installs what one purpose needs and is missing: tools/setup.sh build|test|lint|bench
+# Installs what one purpose needs and is missing: tools/setup.sh build|test|valgrind|fuzz|lint|bench
 #
 # Debian's packages, and LuaJIT built from Debian's source. Says what it does; quick when there
 # is nothing to do. The services of packages that it installs are not started.
@@ -12,6 +12,8 @@ build="gcc libc6-dev cmake ninja-build pkg-config dpkg-dev libuv1-dev libssl-dev
     libyaml-dev libcrypt-dev zlib1g-dev lua-cjson-dev libllhttp-dev libyyjson-dev
     libcmocka-dev"
 test="$build lua-busted spin iproute2 libfaketime mount nftables util-linux"
+valgrind="$test valgrind"
+fuzz="$test clang libclang-rt-dev llvm"
 lint="$test clang-format clang-tidy lua-check git"
 bench="$build nginx-light libnginx-mod-http-lua lua-resty-core lua-cjson wrk curl python3-fastapi
     python3-uvicorn python3-uvloop python3-httptools"
@@ -20,8 +22,8 @@ say() { echo "tycho: $*"; }
 die() { say "$*" >&2; exit 1; }
 
 case ${1:-} in
-    build | test | lint | bench) wanted=${!1} ;;
-    *) echo "usage: tools/setup.sh build|test|lint|bench" >&2 && exit 2 ;;
+    build | test | valgrind | fuzz | lint | bench) wanted=${!1} ;;
+    *) echo "usage: tools/setup.sh build|test|valgrind|fuzz|lint|bench" >&2 && exit 2 ;;
 esac
 
 missing() {

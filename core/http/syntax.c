@@ -82,7 +82,7 @@ static bool is_ipv6(struct ty_slice text)
     char copy[INET6_ADDRSTRLEN];
     struct in6_addr ignored;
 
-    if (text.len >= sizeof(copy))
+    if (text.len >= sizeof(copy) || memchr(text.data, '\0', text.len))
         return false;
     memcpy(copy, text.data, text.len);
     copy[text.len] = '\0';
