@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "fiber_private.h"
-#include "http.h"
+#include "tycho/http.h"
 #include "vm.h"
 
 /* check: allow SAME-NAME because tests/blackbox/crash_spec.lua tests it */
@@ -48,10 +48,10 @@ static void add_line(struct ty_crash_scripts *out, const lua_Debug *ar)
 
 static void add_request(struct ty_crash_scripts *out, const struct ty_fiber *fiber)
 {
-    const struct ty_call *call = fiber->request;
+    const struct ty_request *req = fiber->request;
 
-    if (call && call->req)
-        memcpy(out->request_id, call->req->id, sizeof(out->request_id) - 1);
+    if (req)
+        memcpy(out->request_id, req->id, sizeof(out->request_id) - 1);
 }
 
 /* lua_getinfo() allocates nothing as long as it is not asked for the function itself. */
