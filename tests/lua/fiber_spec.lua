@@ -280,6 +280,75 @@ describe("fiber.context", function()
   end)
 end)
 
+describe("fiber.finally", function()
+  it("returns what the function returns, behind its clean-up", function()
+    local cleaned
+    local function clean_up(...)
+      cleaned = select("#", ...) == 1 and ... == nil
+    end
+    local function sum(a, b)
+      fiber.sleep(0)
+      return a + b, "more"
+    end
+
+    assert.same({ 3, "more" }, { fiber.finally(sum, clean_up, 1, 2) })
+    assert.is_true(cleaned)
+  end)
+
+  it("cleans up behind an error, and raises it", function()
+    local seen
+    local ok, err = pcall(fiber.finally, function() error({ why = "on purpose" }) end,
+      function(e) seen = e end)
+
+    assert.is_false(ok)
+    assert.same({ why = "on purpose" }, err)
+    assert.equal(err, seen)
+  end)
+
+  it("cleans up in a fiber that was cancelled, and lets that wait", function()
+    local cleaned, reason
+    local handle = fiber.spawn(function()
+      fiber.finally(function() fiber.sleep(10) end, function(err)
+        fiber.sleep(0.001)
+        cleaned, reason = err.kind, fiber.cancelled()
+      end)
+    end)
+    handle:cancel()
+
+    assert.equal("cancelled", kind_of(handle.join, handle))
+    assert.equal("cancelled", cleaned)
+    assert.equal("cancelled by its owner", reason)
+  end)
+
+  it("cleans up behind a time-out", function()
+    local cleaned
+    local kind = kind_of(fiber.timeout, 0.01, function()
+      fiber.finally(function() fiber.sleep(10) end, function(err)
+        fiber.sleep(0.02)
+        cleaned = err.kind
+      end)
+    end)
+
+    assert.equal("timeout", kind)
+    assert.equal("timeout", cleaned)
+  end)
+
+  it("raises what the clean-up raises, unless there is an error already", function()
+    local function fail()
+      error("the clean-up", 0)
+    end
+
+    assert.equal("the clean-up", fault(fiber.finally, function() end, fail))
+    assert.equal("the function", fault(fiber.finally, function() error("the function", 0) end,
+      fail))
+  end)
+
+  it("says what it wants", function()
+    assert.matches("fiber.finally: a function is wanted, not a nil",
+      fault(fiber.finally, function() end))
+  end)
+end)
+
 describe("waiting", function()
   it("works across pcall", function()
     local ok, value = pcall(function()

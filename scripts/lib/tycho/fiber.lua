@@ -246,6 +246,43 @@ function fiber.shield(fn, ...)
   return unshield(pcall(fn, ...))
 end
 
+local function conclude(clean_up, ok, ...)
+  core.shield(true)
+  local cleaned, err = pcall(clean_up, not ok and (...) or nil)
+  core.shield(false)
+  if not ok then
+    if not cleaned then
+      require("tycho.log").error("a clean-up failed", { error = tostring(err) })
+    end
+    error((...), 0)
+  elseif not cleaned then
+    error(err, 0)
+  end
+  return ...
+end
+
+---Runs `fn(...)` and then `clean_up`, whatever became of it: it returned, it raised, its time was
+---over, the client went away. The clean-up gets the error, or nil; it is shielded and may wait,
+---so keep it short. It does not run in a script that had to be stopped because it never waited,
+---nor when the process is killed.
+---
+---```lua
+---return fiber.finally(function() return render(place) end, function()
+---  places.give_back(place) -- fiber.cancelled() says whether, and why, it was cut short
+---end)
+---```
+---@async
+---@param fn fun(...: any): any
+---@param clean_up fun(err: any)
+---@param ... any arguments of `fn`
+---@return any ... what `fn` returned
+---Raises what `fn` raised; what `clean_up` raised, if `fn` did not (else that is logged).
+function fiber.finally(fn, clean_up, ...)
+  check_function(fn, "finally")
+  check_function(clean_up, "finally")
+  return conclude(clean_up, pcall(fn, ...))
+end
+
 ---Seconds until the running fiber's deadline; nil if it has none.
 ---
 ---```lua
