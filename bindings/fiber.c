@@ -8,6 +8,8 @@
 #include "crash.h"
 #include "error.h"
 #include "fiber_private.h"
+#include "profile.h"
+#include "trace.h"
 #include "tycho/clock.h"
 #include "tycho/memory.h"
 #include "vm.h"
@@ -146,6 +148,8 @@ static void finish(struct ty_fiber *fiber, int status)
     }
     luaL_unref(co, LUA_REGISTRYINDEX, fiber->failure_ref);
     uv_timer_stop(&fiber->timer);
+    if (fiber->tracing)
+        ty_trace_leave(fiber);
 
     *fiber->prev = fiber->next;
     if (fiber->next)
@@ -199,10 +203,16 @@ static bool run(struct ty_fiber *fiber, int nargs)
     if (!outer)
         show(set, fiber->owner);
     set->running = fiber;
+    if (fiber->tracing)
+        ty_trace_run(fiber);
     bool is_slice = ty_guard_enter(set->vm, fiber->account);
     int status = lua_resume(fiber->co, nargs);
     if (is_slice)
         ty_guard_leave(set->vm, fiber->account);
+    if (ty_vm_is_armed(set->vm, TY_HOOK_SAMPLE))
+        ty_profile_settle(fiber->co, set->vm, fiber->owner);
+    if (fiber->tracing)
+        ty_trace_ran(fiber);
     set->running = outer;
     if (!outer)
         show(set, NULL);
@@ -234,6 +244,7 @@ static void prepare(struct ty_fiber *fiber, const struct ty_fiber_options *optio
     fiber->started_ms = now;
     fiber->deadline_ms = options->timeout_ms ? now + options->timeout_ms : 0;
     fiber->cancelled = NULL;
+    fiber->lasting = options->lasting || (parent && parent->lasting);
     fiber->shields = 0;
     fiber->refusals = 0;
     fiber->ends = NULL;
@@ -247,6 +258,10 @@ static void prepare(struct ty_fiber *fiber, const struct ty_fiber_options *optio
     if (options->cpu_max_ms)
         fiber->budget.cpu_max_ms = options->cpu_max_ms;
     fiber->account = parent ? parent->account : &fiber->budget;
+
+    fiber->tracing = parent ? parent->tracing : options->tracing;
+    if (fiber->tracing)
+        ty_trace_join(fiber, parent);
 
     if (parent) {
         link_child(parent, fiber);
@@ -495,7 +510,7 @@ const char *ty_fiber_owner(const struct ty_fiber *fiber)
     return fiber->owner;
 }
 
-const struct ty_budget *ty_fiber_budget(const struct ty_fiber *fiber)
+struct ty_budget *ty_fiber_budget(const struct ty_fiber *fiber)
 {
     return fiber->account;
 }
@@ -549,10 +564,11 @@ size_t ty_fibers_count(const struct ty_fibers *set)
     return set->count;
 }
 
-void ty_fibers_cancel_all(struct ty_fibers *set, const char *why)
+void ty_fibers_cancel(struct ty_fibers *set, bool lasting, const char *why)
 {
     for (struct ty_fiber *fiber = set->live; fiber; fiber = fiber->next)
-        ty_fiber_cancel(fiber, why);
+        if (fiber->lasting == lasting)
+            ty_fiber_cancel(fiber, why);
 }
 
 void ty_fibers_on_idle(struct ty_fibers *set, void (*idle)(void *arg), void *arg)

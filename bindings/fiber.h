@@ -27,6 +27,7 @@
 #include "tycho/buffer.h"
 
 struct ty_fiber;
+struct ty_tracing;
 struct ty_wait;
 
 /* Asks the operation to end early. Its callback must still run, later. */
@@ -58,7 +59,9 @@ struct ty_fiber_options {
     /* What it may use up, its children included: see guard.h. 0: as lua.slice_max and lua.cpu_max
      * say. A child uses its owner's. */
     uint32_t slice_max_ms, cpu_max_ms;
+    struct ty_tracing *tracing; /* trace.h; NULL: the running fiber's, if this is its child */
     bool detached; /* not a child of the running fiber: outlives it, inherits nothing */
+    bool lasting;  /* it, and its children: see ty_fibers_cancel() */
     ty_done_fn *done;
     void *arg;
 };
@@ -90,7 +93,7 @@ struct ty_fiber *ty_fiber_running(lua_State *L);
 
 const char *ty_fiber_owner(const struct ty_fiber *fiber);
 /* What it and its family may use up, and have. */
-const struct ty_budget *ty_fiber_budget(const struct ty_fiber *fiber);
+struct ty_budget *ty_fiber_budget(const struct ty_fiber *fiber);
 
 /* "scripts/app/orders.lua:12": the innermost line of the application in `co`, else any Lua line. */
 void ty_fiber_line(lua_State *co, char *out, size_t size);
@@ -118,7 +121,8 @@ struct ty_fibers; /* all fibers of one Lua state */
 struct ty_fibers *ty_fibers_new(lua_State *L, uv_loop_t *loop, size_t max);
 void ty_fibers_free(struct ty_fibers *set); /* none may be left */
 size_t ty_fibers_count(const struct ty_fibers *set);
-void ty_fibers_cancel_all(struct ty_fibers *set, const char *why);
+/* Cancels those that were started as lasting, or those that were not. */
+void ty_fibers_cancel(struct ty_fibers *set, bool lasting, const char *why);
 /* Calls `idle(arg)` from the loop, once, when the last fiber has ended (soon, if there is none). */
 void ty_fibers_on_idle(struct ty_fibers *set, void (*idle)(void *arg), void *arg);
 /* Adds a JSON array: owner, request, age, what each waits for and how long, seconds to the

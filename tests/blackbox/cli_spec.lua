@@ -293,9 +293,11 @@ describe("tycho repl", function()
     assert.equal("10", ask "for i = 1, 1 do\n  y = 10\nend\ny")
     assert.equal('"waited"', ask '(require("tycho.fiber").sleep(0.01) or "waited")')
     assert.equal("4", ask "error 'on purpose'\n2 + 2")
+    assert.equal("5", ask "while true do end\n2 + 3")
     child.stdin:close()
     assert.equal(0, child:wait(20).code)
-    assert.equal("on purpose\n", fs.read(s.folder .. "/stderr"))
+    assert.matches("^on purpose\n=repl:1: stopped after %d+ ms %(lua%.slice_max%)\n",
+      fs.read(s.folder .. "/stderr"))
   end)
 end)
 

@@ -4,8 +4,10 @@
 --- typed. Globals stay from line to line, and `_` is the last result. Modules of Tycho and of the
 --- application can be required.
 
+local fiber = require "tycho.fiber"
 local process = require "tycho.process"
 local tycho = require "tycho"
+local vm = require "tycho.core.vm"
 
 local DEPTH_MAX, ITEMS_MAX, LINE_MAX = 4, 100, 1024 * 1024
 
@@ -92,11 +94,24 @@ end
 -- With the lines of the caller's code, and none of ours below or of Lua's own above it.
 local function explain(err)
   if type(err) == "table" then
-    return show(err, DEPTH_MAX)
+    return err.detail == "RUNAWAY" and err.message or show(err, DEPTH_MAX)
   end
   local text = debug.traceback(tostring(err), 2)
   text = text:gsub("\n\t%[C%]: in function 'xpcall'\n.*$", ""):gsub("\n\t%[builtin[^\n]*", "")
   return (text:gsub("\nstack traceback:$", ""))
+end
+
+-- In a fiber of its own, so that a loop that does not end can be stopped (lua.slice_max).
+local function run(chunk)
+  local handle = fiber.spawn(function()
+    fiber.sleep(0)
+    return xpcall(chunk, explain)
+  end)
+  local result = { pcall(handle.join, handle) }
+  if not result[1] then
+    return false, tostring(result[2])
+  end
+  return unpack(result, 2, table.maxn(result))
 end
 
 -- A terminal edits the line; a child of ours waits for it, so that the loop does not.
@@ -127,7 +142,7 @@ local function loop()
     text = text .. line
     local chunk, err, is_open = compile(text)
     if chunk then
-      finish(xpcall(chunk, explain))
+      finish(run(chunk))
     elseif not is_open then
       io.stderr:write(err, "\n")
     end
@@ -137,4 +152,5 @@ local function loop()
   prompt("\n")
 end
 
+vm.guard()
 loop()
