@@ -75,8 +75,11 @@ static void add_header(lua_State *L, struct reply *reply, int name)
         refuse(L, reply, "has a header '%s' that is no string", lua_tostring(L, name));
     header->name.data = lua_tolstring(L, name, &header->name.len);
     header->value.data = lua_tolstring(L, -1, &header->value.len);
-    if (header->name.len == 12 && strncasecmp(header->name.data, "content-type", 12) == 0)
+    if (header->name.len == 12 && strncasecmp(header->name.data, "content-type", 12) == 0) {
+        if (reply->has_type)
+            refuse(L, reply, "has two content types");
         reply->has_type = true;
+    }
 }
 
 static void add_list(lua_State *L, struct reply *reply, int name, int list)

@@ -159,7 +159,9 @@ describe("answers", function()
     end
   end)
 
-  for _, how in ipairs { "value", "name", "lf", "nul", "space", "length", "coding" } do
+  for _, how in ipairs {
+    "value", "name", "lf", "nul", "space", "length", "coding", "types", "list",
+  } do
     it("cannot be given a field that splits or misframes them: " .. how, function()
       local conn = s:connect()
       local res = conn:request("GET", "/evil/" .. how)

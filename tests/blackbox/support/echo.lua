@@ -53,6 +53,8 @@ local evil = {
   value = { ["X-Evil"] = "a\r\nSet-Cookie: stolen=1" }, name = { ["X-Evil: a\r\nX"] = "b" },
   lf = { ["X-Evil"] = "a\nb" }, nul = { ["X-Evil"] = "a\0b" }, space = { ["X Evil"] = "a" },
   length = { ["Content-Length"] = "3" }, coding = { ["Transfer-Encoding"] = "chunked" },
+  types = { ["Content-Type"] = "text/plain", ["content-type"] = "text/html" },
+  list = { ["Content-Type"] = { "text/plain", "text/html" } },
 }
 app.get("/evil/{how}", function(req)
   return app.response(200, "evil", evil[req.params.how])
