@@ -9,7 +9,7 @@
 
 /* check: allow SAME-NAME because tests/blackbox/crash_spec.lua tests it */
 
-enum { LEVELS_MAX = 24 };
+enum { LEVELS_MAX = 24, NESTED_MAX = 8 };
 
 struct ty_vm *volatile ty_crash_vm;
 
@@ -54,17 +54,42 @@ static void add_request(struct ty_crash_scripts *out, const struct ty_fiber *fib
         memcpy(out->request_id, req->id, sizeof(out->request_id) - 1);
 }
 
+/* The coroutine that `L` is resuming, NULL if there is none: resume's argument. */
+static lua_State *resumed(lua_State *L)
+{
+    lua_Debug ar;
+    lua_State *co = NULL;
+
+    if (lua_getstack(L, 0, &ar) && lua_getinfo(L, "S", &ar) && strcmp(ar.what, "C") == 0 &&
+        lua_getlocal(L, &ar, 1)) {
+        co = lua_tothread(L, -1);
+        lua_pop(L, 1);
+    }
+    return co == L ? NULL : co;
+}
+
+static void add_lines(struct ty_crash_scripts *out, lua_State *L)
+{
+    lua_Debug ar;
+
+    for (int level = 0; level < LEVELS_MAX && lua_getstack(L, level, &ar); level++)
+        if (lua_getinfo(L, "nSl", &ar))
+            add_line(out, &ar);
+}
+
 /* lua_getinfo() allocates nothing as long as it is not asked for the function itself. */
 void ty_crash_describe(struct ty_crash_scripts *out)
 {
     struct ty_vm *vm = ty_crash_vm;
     struct ty_fiber *fiber = vm && vm->fibers ? vm->fibers->running : NULL;
-    lua_State *L = fiber ? fiber->co : vm ? vm->L : NULL;
-    lua_Debug ar;
+    lua_State *stack[NESTED_MAX] = {fiber ? fiber->co : vm ? vm->L : NULL};
+    int count = 0;
 
-    for (int level = 0; L && level < LEVELS_MAX && lua_getstack(L, level, &ar); level++)
-        if (lua_getinfo(L, "nSl", &ar))
-            add_line(out, &ar);
     if (fiber)
         add_request(out, fiber);
+    while (count < NESTED_MAX && stack[count])
+        if (++count < NESTED_MAX)
+            stack[count] = resumed(stack[count - 1]);
+    while (count > 0)
+        add_lines(out, stack[--count]);
 }
