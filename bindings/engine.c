@@ -11,6 +11,9 @@
 #include "db.h"
 #include "http.h"
 #include "lag.h"
+#include "profile.h"
+#include "trace.h"
+#include "tycho/clock.h"
 #include "tycho/log.h"
 #include "tycho/memory.h"
 
@@ -236,11 +239,41 @@ static void engine_load(struct ty_bundle *bundle, ty_engine_loaded_fn *loaded, v
 
 /* ---- the end of a generation */
 
+static const char REPLACED[] = "the generation was replaced";
+
+static void end_streams(struct ty_generation *gen, const char *why)
+{
+    if (gen->streams && !gen->streams_over)
+        ty_log_info("http", "generation %s: ending %zu streamed answers: %s", gen->site.generation,
+                    gen->streams, why);
+    gen->streams_over = true;
+    ty_fibers_cancel(gen->vm->fibers, true, REPLACED);
+}
+
+static void on_age_over(uv_timer_t *timer)
+{
+    end_streams(timer->data, "reload.max_age is over");
+}
+
+/* Answers that go on, such as server-sent events, have longer than requests. */
 static void on_drain_over(uv_timer_t *timer)
 {
     struct ty_generation *gen = timer->data;
+    uint64_t age = ty_now_ms() - gen->retired_ms;
 
-    ty_fibers_cancel_all(gen->vm->fibers, "the generation was replaced");
+    ty_fibers_cancel(gen->vm->fibers, false, REPLACED);
+    uv_timer_start(&gen->timer, on_age_over, gen->age_ms > age ? gen->age_ms - age : 0, 0);
+}
+
+static size_t engine_streams(struct ty_generation *gen)
+{
+    return gen->streams;
+}
+
+static void engine_end_streams(struct ty_generation *gen)
+{
+    if (gen->vm)
+        end_streams(gen, "another reload needs the room (reload.max_alive)");
 }
 
 static void engine_retire(struct ty_generation *gen, uint64_t drain_ms, void (*gone)(void *arg),
@@ -249,6 +282,8 @@ static void engine_retire(struct ty_generation *gen, uint64_t drain_ms, void (*g
     gen->gone = gone;
     gen->gone_arg = arg;
     gen->retired = true;
+    gen->retired_ms = ty_now_ms();
+    gen->age_ms = ty_config_ms(engine.env.config, "reload.max_age");
     uv_timer_start(&gen->timer, on_drain_over, drain_ms, 0);
     ty_site_unref(&gen->site);
 }
@@ -368,9 +403,14 @@ const struct ty_engine ty_lua_engine = {
     .id = engine_id,
     .start = engine_start,
     .retire = engine_retire,
+    .streams = engine_streams,
+    .end_streams = engine_end_streams,
     .describe_fibers = describe_fibers,
     .describe_routes = describe_routes,
     .describe_lag = ty_lag_describe,
+    .profile_open = ty_profile_open,
+    .profile_close = ty_profile_close,
+    .trace = ty_trace_ask,
     .memory = engine_memory,
     .ready = engine_ready,
     .crashed = ty_crash_describe,

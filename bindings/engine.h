@@ -24,6 +24,9 @@ struct ty_generation {
     uv_timer_t timer; /* answers a load from the loop; ends draining */
     void (*gone)(void *arg);
     void *gone_arg;
+    uint64_t retired_ms, age_ms; /* since when; for how long its streams may go on */
+    size_t streams;              /* answers being sent in pieces */
+    bool streams_over;           /* they were told to end */
     bool retired, unused, idle;
 };
 

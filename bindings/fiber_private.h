@@ -16,6 +16,7 @@ struct ty_fiber {
     uint64_t started_ms, parked_ms;
     uint64_t deadline_ms;  /* monotonic; 0: none */
     const char *cancelled; /* why; NULL unless it was */
+    bool lasting;          /* an answer that goes on, or a child of one */
     unsigned shields;      /* nested fiber.shield() */
     unsigned refusals;     /* waits that failed at once */
     struct ty_fiber_end *ends;
@@ -26,6 +27,9 @@ struct ty_fiber {
 
     struct ty_budget budget;
     struct ty_budget *account; /* its own, or that of the eldest of its family */
+
+    struct ty_tracing *tracing; /* NULL: nobody looks on */
+    unsigned traced_as;         /* which of the request's fibers it is */
 
     const char *owner;
     void *request;

@@ -27,17 +27,19 @@ struct ty_call {
     int anchor;             /* where the registry keeps the request's table; the call's for good */
     const void *table;      /* that table's address; NULL once the request is over */
     bool streaming;         /* the answer has begun */
+    bool has_events;        /* and is text/event-stream */
     bool failing;           /* the error handler had its chance */
-    struct ty_wait drain;   /* fiber waiting for a slow client */
-    struct ty_call *next;   /* in the pool */
+    struct ty_tracing *tracing; /* NULL unless somebody looks on: see trace.h */
+    struct ty_wait drain;       /* fiber waiting for a slow client */
+    struct ty_call *next;       /* in the pool */
 };
 
 /* What a route knows beyond struct ty_route; its `data`. */
 struct ty_route_notes {
-    int status;   /* of a plain result; 0: 200 */
-    bool strict;  /* a JSON body with a name twice is refused */
+    int status;                        /* of a plain result; 0: 200 */
+    bool strict;                       /* a JSON body with a name twice is refused */
     uint32_t slice_max_ms, cpu_max_ms; /* see guard.h; 0: as configured */
-    char owner[]; /* for `tycho ps` */
+    char owner[];                      /* for `tycho ps` */
 };
 
 /* Pushes the Lua table of a request (and keeps it in call->anchor). May throw. */
@@ -65,6 +67,9 @@ bool ty_push_form(lua_State *L, struct ty_slice text, bool all);
 
 /* Back to the pool; the request is over for Lua too. */
 void ty_call_free(struct ty_call *call);
+
+/* Is the error on top of `co` that of a wait that was cancelled? */
+bool ty_call_was_cancelled(lua_State *co);
 
 /* Logs the error on top of `co`, with a traceback of it. */
 void ty_call_log_failure(struct ty_call *call, lua_State *co);

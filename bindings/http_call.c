@@ -6,6 +6,7 @@
 #include "closed.h"
 #include "error.h"
 #include "http.h"
+#include "trace.h"
 #include "tycho/log.h"
 #include "tycho/memory.h"
 
@@ -44,6 +45,8 @@ void ty_call_free(struct ty_call *call)
 {
     struct ty_generation *gen = call->gen;
 
+    if (call->tracing)
+        ty_trace_finish(call);
     ty_expire_request(gen->vm->L, call);
     if (gen->pooled >= POOL_MAX) {
         if (call->anchor != LUA_NOREF)
@@ -115,6 +118,17 @@ static void push_kind(lua_State *L)
         lua_pop(L, 1);
         lua_pushnil(L);
     }
+}
+
+bool ty_call_was_cancelled(lua_State *co)
+{
+    if (!ty_is_error(co, -1))
+        return false;
+    push_kind(co);
+    const char *kind = lua_tostring(co, -1);
+    bool was = kind && strcmp(kind, "cancelled") == 0;
+    lua_pop(co, 1);
+    return was;
 }
 
 /* Is the error on top of L one that the application meant? Bugs and 5xx are logged. */
@@ -299,6 +313,9 @@ int ty_call_start(lua_State *L)
         if (route->timeout_ms)
             options.timeout_ms = route->timeout_ms;
     }
+    if (ty_trace_is_on)
+        ty_trace_begin(call);
+    options.tracing = call->tracing;
     int handler = route ? route->ref : call->gen->handlers[TY_HANDLER_UNMATCHED];
     if (ty_engine_fault())
         handler = call->gen->fault_ref; /* development: the files on disk do not run */
@@ -345,10 +362,12 @@ void ty_generation_handle(struct ty_request *req)
 
     req->on_abort = on_abort;
     req->on_drain = on_drain;
-    if (is_closed(req->match.route))
+    if (is_closed(req->match.route)) {
+        ty_request_count_quarantined(req);
         lua_pushcfunction(L, refuse_closed);
-    else
+    } else {
         lua_rawgeti(L, LUA_REGISTRYINDEX, gen->start_ref);
+    }
     lua_pushlightuserdata(L, call);
     if (lua_pcall(L, 1, 0, 0) == 0)
         return;

@@ -160,12 +160,29 @@ static void on_pumped(struct ty_fiber *fiber, lua_State *co, int status, int cou
 {
     struct ty_call *call = arg;
 
+    bool told = status && call->gen->streams_over && ty_call_was_cancelled(co);
+
     (void)fiber, (void)count;
     call->fiber = NULL;
-    if (status)
+    call->gen->streams--;
+    if (status && !told)
         ty_call_log_failure(call, co);
-    call->to->end(call->req, status != 0);
+    /* Events are whole one by one; of anything else the client must see that it did not get all. */
+    call->to->end(call->req, status && !(told && call->has_events));
     ty_call_free(call);
+}
+
+static bool has_events(const struct reply *reply)
+{
+    static const char type[] = "text/event-stream";
+
+    for (size_t i = 0; i < reply->count; i++) {
+        const struct ty_header *header = &reply->headers[i];
+        if (header->name.len == 12 && strncasecmp(header->name.data, "content-type", 12) == 0)
+            return header->value.len >= sizeof(type) - 1 &&
+                   strncasecmp(header->value.data, type, sizeof(type) - 1) == 0;
+    }
+    return false;
 }
 
 static void send_pieces(lua_State *L, struct ty_call *call, struct reply *reply, int iterator)
@@ -176,6 +193,8 @@ static void send_pieces(lua_State *L, struct ty_call *call, struct reply *reply,
     default_type(reply, TEXT);
     check_sent(L, reply, call->to->begin(req, reply->status, reply->headers, reply->count, -1));
     call->streaming = true;
+    call->has_events = has_events(reply);
+    call->gen->streams++;
     lua_rawgeti(L, LUA_REGISTRYINDEX, call->gen->pump_ref);
     lua_pushvalue(L, iterator);
 
@@ -183,12 +202,16 @@ static void send_pieces(lua_State *L, struct ty_call *call, struct reply *reply,
         .owner = notes ? notes->owner : "request",
         .request = req,
         .detached = true,
+        .lasting = true,
         .done = on_pumped,
         .arg = call,
     };
     struct ty_fiber *fiber = ty_fiber_start(L, 1, &options);
-    if (fiber)
-        call->fiber = fiber; /* else it has ended, and the call with it */
+    if (!fiber)
+        return; /* it has ended, and the call with it */
+    call->fiber = fiber;
+    if (call->gen->streams_over)
+        ty_fiber_cancel(fiber, "the generation was replaced");
 }
 
 /* True if the answer goes on in a fiber of its own, which then owns the call. */

@@ -131,6 +131,9 @@ static void print_generations(yyjson_val *root)
         term_cell(&table, "%s", answer_str(gen, "committed"));
     }
     term_table_print(&table, stdout);
+    if (answer_num(root, "replaced_streams") > 0)
+        printf("%.0f streamed answers of replaced generations go on (reload.max_age)\n",
+               answer_num(root, "replaced_streams"));
 }
 
 int cli_generations(struct cli *cli)

@@ -139,6 +139,8 @@ enum { TY_CONFIG_LIVE = 1, TY_CONFIG_RESTART = 2, TY_CONFIG_SECRET = 4 };
                                                                                                    \
     X("reload.drain_timeout",         DURATION, "30s",      "0s..1d",         LIVE,                \
       "How long an old generation may finish what it runs.")                                       \
+    X("reload.max_age",               DURATION, "1h",       "0s..7d",         LIVE,                \
+      "How long streamed answers of an old generation may go on; see also max_alive.")             \
     X("reload.load_timeout",          DURATION, "2s",       "10ms..10m",      LIVE,                \
       "Loading scripts longer than this is stopped: they wait or loop.")                           \
     X("reload.check_timeout",         DURATION, "10s",      "10ms..1h",       LIVE,                \

@@ -72,6 +72,11 @@ void ty_figures_add(const struct master *master, bool openmetrics, struct ty_buf
     begin(&text, "tycho_generations_alive", "gauge", "Generations in memory, draining ones too.");
     ty_buf_addf(out, "tycho_generations_alive %u\n",
                 ty_workers_generations(master, numbers, HELD_MAX));
+    begin(&text, "tycho_streamed_answers", "gauge", "Answers being sent in pieces.");
+    ty_buf_addf(out, "tycho_streamed_answers{generation=\"active\"} %u\n",
+                ty_workers_streams(master, false));
+    ty_buf_addf(out, "tycho_streamed_answers{generation=\"replaced\"} %u\n",
+                ty_workers_streams(master, true));
     begin(&text, "tycho_workers", "gauge", "Workers that serve.");
     ty_buf_addf(out, "tycho_workers %u\n", ty_workers_serving(master));
     begin(&text, "tycho_quarantined_routes", "gauge", "Routes closed because of runaways.");

@@ -46,7 +46,7 @@ struct worker {
     uint64_t serving;             /* number; 0: none */
     uint64_t held[HELD_MAX];      /* numbers it has in memory, draining ones too */
     unsigned held_count;
-    bool has_health, is_healthy;
+    bool has_health, is_healthy, is_overloaded;
     struct ty_buf health; /* inside of a JSON array */
     uint64_t doomed_ms;   /* when it was told to say where it is stuck, and to die; 0: it was not */
     bool is_recycled;     /* it was told to make room for another */
@@ -62,6 +62,7 @@ struct log_level {
 struct reload;
 struct control;
 struct description;
+struct observation;
 struct admin;
 struct watch;
 struct upgrade;
@@ -85,6 +86,7 @@ struct master {
     struct admin *admin;              /* NULL: switched off */
     struct watch *watch;              /* NULL unless developing */
     struct description *descriptions; /* asked of the workers, not complete */
+    struct observation *observations; /* profiles and traces being made: observe.h */
     uint64_t last_token;
     struct strikes strikes; /* of routes that had to be stopped */
     struct ty_buf fault; /* the message for workers while the last save does not run; else empty */
@@ -152,6 +154,12 @@ void ty_workers_tell(struct master *master, const char *json, size_t len);
 void ty_workers_offer(struct master *master);
 /* Numbers of generations that any worker has in memory; counts them. */
 unsigned ty_workers_generations(const struct master *master, uint64_t *numbers, unsigned max);
+
+/* Who only goes on for answers in pieces makes room: the oldest generation behind the active one.
+ */
+void ty_workers_end_oldest_streams(struct master *master);
+/* Answers in pieces that are being sent: of the active generation, or, `old`, of replaced ones. */
+unsigned ty_workers_streams(const struct master *master, bool old);
 
 void ty_worker_prepare(struct worker *worker, struct generation *generation);
 void ty_worker_commit(struct worker *worker);

@@ -258,6 +258,7 @@ static void enter_room(struct reload *reload)
     }
     reload->phase = ROOM;
     say(reload, "waiting for an old generation to finish what it runs");
+    ty_workers_end_oldest_streams(reload->master);
     uv_timer_start(&reload->timer, on_room_timeout,
                    ty_config_ms(reload->next->config, "reload.drain_timeout") + ROOM_MARGIN_MS, 0);
 }

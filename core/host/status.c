@@ -31,6 +31,7 @@ static void add_worker(const struct worker *worker, struct ty_buf *out)
     add_seconds(out, "age", worker->child ? worker->started_ms : ty_now_ms());
     ty_buf_addf(out, ",\"connections\":%u,\"requests\":%u,\"fibers\":%u,\"script_bytes\":%" PRIu64,
                 slot->connections, slot->requests, slot->fibers, slot->script_bytes);
+    ty_buf_addf(out, ",\"streams\":%u,\"replaced_streams\":%u", slot->streams, slot->old_streams);
     ty_buf_addf(out, ",\"generation\":\"%s\",\"generations\":%u}",
                 worker->committed ? ty_generation_id(worker->committed) : "", worker->held_count);
 }
@@ -125,8 +126,9 @@ void ty_status_add_generations(const struct master *master, struct ty_buf *out)
     const char *active = master->active ? ty_generation_id(master->active) : "";
     uint64_t numbers[HELD_MAX];
 
-    ty_buf_addf(out, ",\"alive\":%u,\"generations\":[",
-                ty_workers_generations(master, numbers, HELD_MAX));
+    ty_buf_addf(out, ",\"alive\":%u,\"streams\":%u,\"replaced_streams\":%u,\"generations\":[",
+                ty_workers_generations(master, numbers, HELD_MAX),
+                ty_workers_streams(master, false), ty_workers_streams(master, true));
     for (unsigned i = master->history.count; i > 0; i--) {
         const struct generation *generation = master->history.list[i - 1];
         ty_buf_addf(out,

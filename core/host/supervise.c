@@ -63,6 +63,7 @@ static void mark_dead(struct worker *worker)
     worker->doomed_ms = 0;
     worker->is_recycled = false;
     worker->shared->connections = worker->shared->requests = worker->shared->fibers = 0;
+    worker->shared->streams = worker->shared->old_streams = 0;
     worker->shared->script_bytes = 0;
     worker->shared->running[0] = '\0';
     worker->shared->pid = 0;

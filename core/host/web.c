@@ -65,12 +65,16 @@ static void obey(struct web *web, yyjson_val *message, int fd)
         ty_web_commit(web, number);
     else if (strcmp(type, "abort") == 0)
         ty_web_abort(web, number);
+    else if (strcmp(type, "end_streams") == 0)
+        ty_web_end_streams(web, number);
     else if (strcmp(type, "stop") == 0)
         stop(web, message);
     else if (strcmp(type, "accept") == 0)
         begin_to_accept(web);
     else if (strcmp(type, "describe") == 0)
         ty_web_describe(web, message_str(message, "what"), message_uint(message, "token"));
+    else if (strcmp(type, "observe") == 0)
+        ty_web_observe(web, message);
     else if (strcmp(type, "log_level") == 0)
         set_log_level(message);
     else if (strcmp(type, "faults") == 0)

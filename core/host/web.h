@@ -43,6 +43,7 @@ struct web {
     struct ty_http_server *server; /* NULL before the first COMMIT, and at the end */
     struct held *held;
     struct held *active;
+    struct observation *observation; /* NULL until somebody asks for one */
     bool development, is_engine_open, is_stopping, is_accepting_all, is_closing;
     bool is_waiting;                /* for another server to go: accepts nobody yet */
     bool is_succeeded;              /* stopping, because another server has taken over */
@@ -70,7 +71,15 @@ void ty_web_retire_all(struct web *web, uint64_t drain_ms);
 
 /* ---- web_describe.c */
 /* Answers the master: "fibers", "stacks", "routes", "lag". */
+/* Answers in pieces of a retired one are ended. */
+void ty_web_end_streams(struct web *web, uint64_t number);
 void ty_web_describe(struct web *web, const char *what, uint64_t token);
+
+/* ---- web_observe.c */
+/* The master's "observe": a profile, a trace, or the end of one. */
+void ty_web_observe(struct web *web, yyjson_val *message);
+/* The worker stops: what was seen is told. */
+void ty_web_observe_close(struct web *web);
 
 /* ---- web_accept.c */
 void ty_web_look_after_neighbours(struct web *web);

@@ -5,7 +5,7 @@
 #include "tycho/clock.h"
 #include "tycho/log.h"
 
-enum { BEAT_MS = 50, NEIGHBOURS_MS = 100, HEALTH_MS = 500 };
+enum { BEAT_MS = 50, NEIGHBOURS_MS = 100, HEALTH_MS = 500, OVERLOADED_MS = 10000 };
 
 /* Once each turn of the loop; reading the loop's own clock costs nothing. */
 static void on_turn(uv_prepare_t *turn)
@@ -18,14 +18,18 @@ static void on_turn(uv_prepare_t *turn)
 /* The engine notes what the running generation has; here are the draining ones too. */
 static void count_scripts(struct web *web)
 {
-    size_t bytes = 0, fibers = 0, more;
+    size_t bytes = 0, fibers = 0, streams = 0, old = 0, more;
 
     for (struct held *held = web->held; held && web->engine->memory; held = held->next) {
         if (!held->generation)
             continue;
         bytes += web->engine->memory(held->generation, &more);
         fibers += more;
+        more = web->engine->streams ? web->engine->streams(held->generation) : 0;
+        *(held->state == HELD_RETIRED ? &old : &streams) += more;
     }
+    web->slot->streams = (uint32_t)streams;
+    web->slot->old_streams = (uint32_t)old;
     web->slot->script_bytes = bytes;
     web->slot->fibers = (uint32_t)fibers;
 }
@@ -62,11 +66,17 @@ static void on_neighbours(uv_timer_t *timer)
 
 /* ---- health */
 
+/* It has refused requests for so long that they should be sent elsewhere. */
+static bool is_overloaded(const struct web *web)
+{
+    return web->server && ty_http_server_shedding_ms(web->server) > OVERLOADED_MS;
+}
+
 static bool is_ready(struct web *web, struct ty_buf *dependencies)
 {
     bool ok = !web->engine->ready || web->engine->ready(dependencies);
 
-    return ok && web->active && (!web->is_stopping || web->is_succeeded);
+    return ok && web->active && (!web->is_stopping || web->is_succeeded) && !is_overloaded(web);
 }
 
 int ty_web_health(bool ready, struct ty_buf *body, void *arg)
@@ -88,13 +98,14 @@ int ty_web_health(bool ready, struct ty_buf *body, void *arg)
 void ty_web_report_health(struct web *web, bool is_first)
 {
     struct ty_buf now = {0}, json = {0};
-    bool ok = is_ready(web, &now);
+    bool ok = is_ready(web, &now), overloaded = is_overloaded(web);
 
-    ty_buf_addc(&now, ok ? '+' : '-'); /* a change of this alone is one too */
+    /* A change of this alone is one too. */
+    ty_buf_addc(&now, overloaded ? '!' : ok ? '+' : '-');
     if (web->channel && (is_first || now.len != web->last_health.len ||
                          memcmp(now.data, web->last_health.data, now.len) != 0)) {
-        ty_buf_addf(&json, "{\"type\":\"health\",\"ok\":%s,\"dependencies\":\"",
-                    ok ? "true" : "false");
+        ty_buf_addf(&json, "{\"type\":\"health\",\"ok\":%s,\"overloaded\":%s,\"dependencies\":\"",
+                    ok ? "true" : "false", overloaded ? "true" : "false");
         ty_buf_add_json(&json, now.data, now.len - 1);
         ty_buf_adds(&json, "\"}");
         ty_channel_send(web->channel, -1, json.data, json.len);

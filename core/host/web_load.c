@@ -239,3 +239,11 @@ void ty_web_abort(struct web *web, uint64_t number)
     if (web->active)
         set_engine_config(web, web->active->config);
 }
+
+void ty_web_end_streams(struct web *web, uint64_t number)
+{
+    struct held *held = find(web, number);
+
+    if (held && held->state == HELD_RETIRED && web->engine->end_streams)
+        web->engine->end_streams(held->generation);
+}

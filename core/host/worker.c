@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "host/message.h"
+#include "host/observe.h"
 #include "tycho/clock.h"
 #include "tycho/log.h"
 
@@ -37,6 +38,29 @@ unsigned ty_workers_generations(const struct master *master, uint64_t *numbers, 
                 numbers[count++] = worker->held[i];
         }
     }
+    return count;
+}
+
+void ty_workers_end_oldest_streams(struct master *master)
+{
+    uint64_t numbers[HELD_MAX], oldest = UINT64_MAX;
+    unsigned count = ty_workers_generations(master, numbers, HELD_MAX);
+    struct ty_buf json = {0};
+
+    for (unsigned i = 0; i < count; i++)
+        if (numbers[i] < oldest && numbers[i] != master->active->number)
+            oldest = numbers[i];
+    ty_buf_addf(&json, "{\"type\":\"end_streams\",\"generation\":%" PRIu64 "}", oldest);
+    ty_workers_tell(master, json.data, json.len);
+    ty_buf_close(&json);
+}
+
+unsigned ty_workers_streams(const struct master *master, bool old)
+{
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < master->worker_count; i++)
+        count += old ? master->workers[i].shared->old_streams : master->workers[i].shared->streams;
     return count;
 }
 
@@ -114,7 +138,7 @@ void ty_worker_forget(struct worker *worker)
     worker->committed = NULL;
     worker->serving = 0;
     worker->held_count = 0;
-    worker->has_health = worker->is_healthy = false;
+    worker->has_health = worker->is_healthy = worker->is_overloaded = false;
 }
 
 void ty_workers_offer(struct master *master)
@@ -193,6 +217,7 @@ static void on_health(struct worker *worker, yyjson_val *message)
 
     worker->has_health = true;
     worker->is_healthy = message_bool(message, "ok");
+    worker->is_overloaded = message_bool(message, "overloaded");
     worker->health.len = 0;
     ty_buf_adds(&worker->health, dependencies);
     ty_master_look(worker->master);
@@ -222,6 +247,8 @@ void ty_worker_heard(struct child *child, const char *json, size_t len, void *ar
         ty_recycle_asked(worker, message_uint(message, "bytes"), message_uint(message, "max"));
     else if (strcmp(type, "description") == 0)
         ty_command_described(worker->master, worker, message);
+    else if (strcmp(type, "observed") == 0)
+        ty_observe_heard(worker, message);
     else if (strcmp(type, "gone") == 0) {
         release(worker, number);
         ty_reload_heard(worker->master->reload, worker, NULL);

@@ -15,7 +15,18 @@
 #include "tycho/http.h"
 #include "tycho/shm.h"
 
+struct ty_folded;
 struct ty_generation;
+
+/* JSON of one traced request: method, route, target, request, status, seconds, steps. */
+typedef void ty_traced_fn(const char *json, size_t len, void *arg);
+
+struct ty_trace_order {
+    const char *route; /* "/orders/{id}", or "GET /orders/{id}" */
+    unsigned count;    /* so many requests at most */
+    ty_traced_fn *traced;
+    void *arg;
+};
 
 struct ty_engine_env {
     uv_loop_t *loop;
@@ -64,16 +75,32 @@ struct ty_engine {
     /* Committed: what the scripts declared to run on their own may start. */
     void (*start)(struct ty_generation *gen);
 
-    /* No new work for it. What runs may finish for `drain_ms`, then it is cancelled; when all is
-     * done the state is closed and freed and `gone` runs. */
+    /* No new work for it. What runs may finish for `drain_ms`, then it is cancelled; answers that
+     * are sent in pieces may go on for reload.max_age. When all is done the state is closed and
+     * freed and `gone` runs. */
     void (*retire)(struct ty_generation *gen, uint64_t drain_ms, void (*gone)(void *arg),
                    void *arg);
+
+    /* How many answers of it are being sent in pieces; and the end of those of one that was
+     * retired. May be NULL. */
+    size_t (*streams)(struct ty_generation *gen);
+    void (*end_streams)(struct ty_generation *gen);
 
     /* JSON, into `out`: an array of live fibers, with their whole stacks if asked; an array of
      * routes; an array of the lines that held the process's loop (may be NULL). */
     void (*describe_fibers)(struct ty_generation *gen, bool stacks, struct ty_buf *out);
     void (*describe_routes)(struct ty_generation *gen, struct ty_buf *out);
     void (*describe_lag)(struct ty_buf *out);
+
+    /* What the process spends its CPU time on, as stacks (tycho/folded.h): 0, or UV_EBUSY and the
+     * like; what was seen since then, the caller's to free, NULL if no profile was being made. Both
+     * may be NULL. */
+    int (*profile_open)(unsigned hz);
+    struct ty_folded *(*profile_close)(void);
+
+    /* Traces the next requests of a route, instead of what was ordered before; NULL: no more. May
+     * be NULL. */
+    void (*trace)(const struct ty_trace_order *order);
 
     /* Bytes that the generation's interpreter holds, and its live fibers. */
     size_t (*memory)(struct ty_generation *gen, size_t *fibers);

@@ -26,7 +26,8 @@ struct ty_slot {
     _Atomic uint32_t connections;
     _Atomic uint32_t requests; /* in flight */
     _Atomic uint32_t fibers;
-    _Atomic uint64_t script_bytes; /* of all live interpreter states */
+    _Atomic uint32_t streams, old_streams; /* answers in pieces: now; of replaced generations */
+    _Atomic uint64_t script_bytes;         /* of all live interpreter states */
     _Atomic uint32_t restarts;
     char generation[TY_GENERATION_ID_LEN + 4]; /* for display only */
     char running[128];                         /* "GET /a app/a.lua:3", for display only */

@@ -145,7 +145,8 @@ static void fake_on_loaded(uv_timer_t *timer)
     gen->loaded(failed ? NULL : gen, gen->faults, gen->loaded_arg);
     if (failed)
         uv_close((uv_handle_t *)&gen->timer, fake_on_free);
-    else if (gen->stop_when[0] && strcmp(fake.role, "web") == 0 && access(gen->stop_when, F_OK) == 0)
+    else if (gen->stop_when[0] && strcmp(fake.role, "web") == 0 &&
+             access(gen->stop_when, F_OK) == 0)
         raise(SIGSTOP);
 }
 
