@@ -34,13 +34,35 @@ static void pause_accepting(struct ty_http_server *server, uint64_t ms)
         uv_timer_start(&server->accept_timer, on_pause_over, ms, 0);
 }
 
+/* Tried again soon; said once for each time that it comes to this. */
+static void run_short(struct ty_http_server *server, const char *why)
+{
+    if (!server->is_short_of_fds) {
+        ty_log_warn("http", "accepting pauses: %s", why);
+        ty_measure_limit(&server->measure, TY_LIMIT_DESCRIPTORS);
+    }
+    server->is_short_of_fds = true;
+    pause_accepting(server, TY_ACCEPT_BACKOFF_MS);
+}
+
 /* Descriptors are numbered from below, so a high number means that few are left. */
-static bool is_near_fd_limit(int fd)
+static bool would_take_reserve(int fd)
 {
     struct rlimit limit;
 
     return getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
-           (rlim_t)fd + TY_FD_RESERVE >= limit.rlim_cur;
+           (rlim_t)fd + 1 + TY_FD_RESERVE > limit.rlim_cur;
+}
+
+/* Which number would the next one get? Without looking, each try would take one of the reserve. */
+static bool has_fd_to_spare(int any)
+{
+    int fd = fcntl(any, F_DUPFD_CLOEXEC, 0);
+
+    if (fd < 0)
+        return false;
+    close(fd);
+    return !would_take_reserve(fd);
 }
 
 /* False when there is nothing more to accept now. */
@@ -51,13 +73,17 @@ static bool accept_one(struct ty_listener *listener)
     socklen_t len = sizeof(from);
     struct ty_address peer;
 
+    if (server->is_short_of_fds && !has_fd_to_spare(listener->copy)) {
+        pause_accepting(server, TY_ACCEPT_BACKOFF_MS);
+        return false;
+    }
     from.ss_family = AF_UNSPEC;
     int fd = accept4(listener->copy, (struct sockaddr *)&from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
     if (fd < 0) {
         if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-            ty_log_warn("http", "cannot accept: %s", uv_strerror(-errno));
-            pause_accepting(server, TY_ACCEPT_BACKOFF_MS);
+            run_short(server, uv_strerror(-errno));
+            return false;
         }
         return errno == EINTR || errno == ECONNABORTED;
     }
@@ -69,10 +95,11 @@ static bool accept_one(struct ty_listener *listener)
         pause_accepting(server, 0);
         return false;
     }
-    if (is_near_fd_limit(fd)) {
-        pause_accepting(server, TY_ACCEPT_BACKOFF_MS);
+    if (would_take_reserve(fd + 1)) {
+        run_short(server, "few file descriptors are left");
         return false;
     }
+    server->is_short_of_fds = false;
     return true;
 }
 

@@ -15,6 +15,7 @@
     X(CHUNK,          "chunk")        \
     X(PENDING,        "pending")      \
     X(CONNECTIONS,    "connections")  \
+    X(DESCRIPTORS,    "descriptors")  \
     X(HEADER_TIMEOUT, "header_timeout") \
     X(BODY_TIMEOUT,   "body_timeout") \
     X(SEND_TIMEOUT,   "send_timeout") \

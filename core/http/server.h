@@ -40,6 +40,7 @@ struct ty_http_server {
     struct ty_listener *listeners;
     uv_timer_t accept_timer; /* back-off */
     bool is_accept_paused;
+    bool is_short_of_fds;
 
     struct ty_admission admission;
     struct ty_wheel wheel;

@@ -4,16 +4,16 @@ local process = require "tycho.process"
 
 local limits = {}
 
----@class blackbox.Limits by the names of prlimit(1); each soft and hard at once
+---@class blackbox.Limits by the names that prlimit(1) has
 ---@field nofile? integer descriptors
 ---@field as? integer bytes of address space
 ---@field fsize? integer bytes of a file
 ---@field core? integer bytes
 
-local function words(wanted)
+local function words(wanted, format)
   local list = { "prlimit" }
   for name, value in pairs(wanted) do
-    list[#list + 1] = ("--%s=%s"):format(name, value)
+    list[#list + 1] = (format:gsub("NAME", name):gsub("VALUE", value))
   end
   return list
 end
@@ -22,12 +22,12 @@ end
 ---@param wanted blackbox.Limits
 ---@return string[]
 function limits.prefix(wanted)
-  local list = words(wanted)
+  local list = words(wanted, "--NAME=VALUE:VALUE")
   list[#list + 1] = "--"
   return list
 end
 
----Changes limits of a process that runs.
+---Changes soft limits of a process that runs, which can be raised again.
 ---
 ---```lua
 ---limits.set(s:workers()[1], { nofile = 64 })
@@ -36,7 +36,7 @@ end
 ---@param pid integer
 ---@param wanted blackbox.Limits
 function limits.set(pid, wanted)
-  local list = words(wanted)
+  local list = words(wanted, "--NAME=VALUE:")
   list[#list + 1] = "--pid=" .. pid
   local exit, _, err = process.run { args = list }
   if exit.code ~= 0 then
