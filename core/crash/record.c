@@ -39,7 +39,7 @@ static void add_message(struct crash_text *text, const struct crash_facts *facts
 {
     crash_text_adds(text, facts->who);
     if (facts->is_stuck) {
-        crash_text_adds(text, " was stuck here, and the master ended it");
+        crash_text_adds(text, " was stuck here, and its parent ended it");
         return;
     }
     crash_text_adds(text, " died of ");

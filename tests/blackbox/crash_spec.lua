@@ -45,6 +45,7 @@ app.get("/sleep", function() fiber.sleep(20) end)
 
 local function start(opts)
   opts = opts or {}
+  opts.expects = "crash"
   opts.scripts = opts.scripts or { ["app/main.lua"] = APP }
   opts.config = opts.config or {}
   opts.config.scripts = { grants = { "ffi" } }
@@ -209,7 +210,7 @@ describe("a worker that crashes", function()
       local conn = ask(s, "/sleep")
       pid = busy_worker(s).pid
       local began = clock.now()
-      send_signal(pid, "SEGV")
+      send_signal(pid, server.is_instrumented() and "KILL" or "SEGV")
       clock.eventually(function()
         for _, worker in ipairs(s:status().workers) do
           if worker.restarts == 1 and worker.state == "serving" then

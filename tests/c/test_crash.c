@@ -261,7 +261,7 @@ static void whom_its_parent_aborts_says_where_it_is_stuck(void **state)
     fclose(file);
     assert_int_equal(WTERMSIG(status), SIGABRT);
     assert_string_equal(member("reason"), "stuck");
-    assert_string_equal(member("msg"), "web worker 3 was stuck here, and the master ended it");
+    assert_string_equal(member("msg"), "web worker 3 was stuck here, and its parent ended it");
     assert_true(items("backtrace") > 2);
 }
 
