@@ -80,6 +80,7 @@ static int l_route(lua_State *L)
     double timeout = option_number(L, 4, "timeout");
     int status = (int)option_number(L, 4, "status");
     bool strict = option_flag(L, 4, "strict");
+    double concurrency = option_number(L, 4, "concurrency");
     double slice_max = option_number(L, 4, "slice_max");
     double cpu_max = option_number(L, 4, "cpu_max");
     struct ty_buf names = {0};
@@ -104,7 +105,8 @@ static int l_route(lua_State *L)
                                .body_max = (size_t)body_max,
                                .timeout_ms = (uint32_t)(timeout * 1000),
                                .ref = ref,
-                               .data = notes};
+                               .data = notes,
+                               .lane = {.max = (uint32_t)concurrency}};
     if (ty_router_add(gen->site.router, route, &error) == 0)
         return 0;
     ty_route_free(route, NULL);

@@ -121,18 +121,20 @@ void ty_master_fail(struct master *master, const char *fmt, ...)
 bool ty_master_is_healthy(const struct master *master, struct ty_buf *body)
 {
     const struct worker *chosen = NULL;
+    bool is_overloaded = false;
 
     if (master->is_handed_over)
         return true; /* the successor was when it took over */
     for (unsigned i = 0; i < master->worker_count; i++) {
         const struct worker *worker = &master->workers[i];
+        is_overloaded = is_overloaded || worker->is_overloaded;
         if (worker->state == WORKER_SERVING && worker->has_health &&
             (!chosen || (worker->is_healthy && !chosen->is_healthy)))
             chosen = worker;
     }
     if (chosen)
         ty_buf_add(body, chosen->health.data, chosen->health.len);
-    return chosen && chosen->is_healthy && !master->is_stopping;
+    return chosen && chosen->is_healthy && !is_overloaded && !master->is_stopping;
 }
 
 static void on_require_timeout(uv_timer_t *timer)

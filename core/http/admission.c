@@ -67,8 +67,13 @@ static void count_shed(struct ty_http_server *server, enum ty_shed why)
 static void refuse(struct ty_exchange *ex, enum ty_shed why)
 {
     count_shed(server_of(ex), why);
-    ty_conn_refuse(ex->req.conn,
-                   why == TY_SHED_QUARANTINE ? TY_REFUSE_QUARANTINE : TY_REFUSE_OVERLOAD);
+    ty_conn_refuse(ex->req.conn, TY_REFUSE_OVERLOAD);
+}
+
+void ty_request_count_quarantined(struct ty_request *req)
+{
+    if (req->conn) /* else a test made it up */
+        count_shed(req->conn->server, TY_SHED_QUARANTINE);
 }
 
 uint64_t ty_http_server_shedding_ms(const struct ty_http_server *server)
@@ -240,13 +245,8 @@ static bool decide(struct ty_exchange *ex, bool is_late, uint64_t now_ns)
 {
     struct ty_http_server *server = server_of(ex);
     struct ty_admission *adm = &server->admission;
-    const struct ty_route *route = ex->req.match.route;
     struct ty_lane *lane = lane_of(ex);
 
-    if (route && route->is_closed) {
-        refuse(ex, TY_SHED_QUARANTINE);
-        return false;
-    }
     if (ex->req.site->is_pressed && !may_try(adm, now_ns / NS_PER_MS)) {
         refuse(ex, TY_SHED_MEMORY);
         return false;
@@ -276,7 +276,7 @@ bool ty_admission_take(struct ty_exchange *ex)
     bool is_late = ty_turn_waited(&adm->turn, now_ns) > adm->turn.limit_ns;
 
     if (is_late || adm->queued || ex->req.site->is_pressed || is_full(server) ||
-        (route && (route->is_closed || !has_room(&route->lane))))
+        (route && !has_room(&route->lane)))
         return decide(ex, is_late, now_ns);
     return true;
 }

@@ -47,7 +47,7 @@ void ty_conn_refuse(struct ty_http_conn *conn, enum ty_refusal why)
     identify(ex);
     if (!ex->req.method && conn->parser.method == HTTP_HEAD)
         ex->req.method = TY_HEAD;
-    if (why == TY_REFUSE_OVERLOAD || why == TY_REFUSE_QUARANTINE) {
+    if (why == TY_REFUSE_OVERLOAD) {
         ex->req.error_kind = "unavailable";
     } else {
         ex->minor_one = true;

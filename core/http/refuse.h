@@ -29,7 +29,6 @@
     X(UNREADY,         503, NONE,           "The service is not ready.")                          \
     X(MEMORY,          503, NONE,           "The service is overloaded.")                         \
     X(OVERLOAD,        503, NONE,           "The service is overloaded.")                         \
-    X(QUARANTINE,      503, NONE,           "This part of the service is suspended.")             \
     X(VERSION,         505, NONE,           "The HTTP version is not supported.")
 /* clang-format on */
 

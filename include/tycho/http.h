@@ -127,6 +127,10 @@ void ty_request_end(struct ty_request *req, bool failed);
 
 enum { TY_HTTP_E_HEADER = -5100, TY_HTTP_E_STATUS = -5101, TY_HTTP_E_LENGTH = -5102 };
 
+/* The site refuses it because its route is closed: counts it as refused, like those that the server
+ * refuses by itself. */
+void ty_request_count_quarantined(struct ty_request *req);
+
 /* A token (RFC 9110 5.6.2); a field value without CR, LF, NUL and other controls but TAB. */
 bool ty_http_is_token(struct ty_slice name);
 bool ty_http_is_value(struct ty_slice value);

@@ -52,7 +52,6 @@ struct ty_route {
     unsigned methods;    /* set of enum ty_method; HEAD and OPTIONS are added by the matcher */
     size_t body_max;     /* bytes; 0: the server's default */
     uint32_t timeout_ms; /* of the handler; 0: the server's default */
-    bool is_closed;      /* the engine's: its requests get 503, see struct ty_engine, quarantine */
     int ref;             /* the engine's */
     void *data;          /* the engine's */
     /* the server's, by first digit */

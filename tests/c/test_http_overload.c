@@ -7,7 +7,7 @@
 #define HOLD "GET /hold HTTP/1.1\r\n" HOST
 #define HELLO "GET /hello HTTP/1.1\r\n" HOST
 
-enum { HELLO_ROUTE = 0, HOLD_ROUTE = 3, CLIENTS_MAX = 32 };
+enum { HOLD_ROUTE = 3, CLIENTS_MAX = 32 };
 
 static int health(bool ready, struct ty_buf *body, void *arg)
 {
@@ -491,22 +491,6 @@ static void a_site_short_of_memory_gets_a_request_now_and_then(void **state)
     stop(&f);
 }
 
-static void a_closed_route_is_refused_and_no_other(void **state)
-{
-    struct fixture f;
-    double before = shed("quarantine");
-
-    (void)state;
-    prepare_limits(&f, 100, 10, 10000);
-    start(&f);
-    f.routes[HOLD_ROUTE].is_closed = true;
-    hear_and_close(&f, dial_and_say(&f, HOLD), 503);
-    hear_and_close(&f, dial_and_say(&f, HELLO), 200);
-    assert_true(shed("quarantine") == before + 1);
-    assert_int_equal(f.handled, 1);
-    stop(&f);
-}
-
 static void burn(struct ty_request *req)
 {
     uint64_t until = ty_now_ns() + 5000000;
@@ -575,7 +559,6 @@ int main(void)
         cmocka_unit_test(who_waits_is_answered_by_the_site_it_was_routed_to),
         cmocka_unit_test(health_is_answered_whatever_waits),
         cmocka_unit_test(a_site_short_of_memory_gets_a_request_now_and_then),
-        cmocka_unit_test(a_closed_route_is_refused_and_no_other),
         cmocka_unit_test(a_worker_that_cannot_keep_up_refuses_some_and_stays_quick),
     };
 

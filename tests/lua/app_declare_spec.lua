@@ -18,6 +18,12 @@ describe("a wrong declaration is refused at its line", function()
     ["a route's option of the wrong type"] = {
       function(app) app.get("/", { timeout = "5s" }, nothing) end,
       "timeout: a number is wanted, not a string" },
+    ["a concurrency of one and a half"] = {
+      function(app) app.get("/", { concurrency = 1.5 }, nothing) end,
+      "concurrency: a whole number is wanted" },
+    ["a concurrency of nothing"] = {
+      function(app) app.group("/a", { concurrency = 0 }) end,
+      "concurrency: a positive number is wanted" },
     ["an option that only a route can have"] = {
       function(app) app.group("/a", { status = 201 }) end, 'unknown option "status"' },
     ["a schema that is none"] = {

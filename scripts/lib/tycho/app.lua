@@ -69,6 +69,7 @@ local app = {}
 ---@field auth? string|false the authenticator that lets callers in; false: anybody
 ---@field timeout? number seconds for the handler
 ---@field body_max? integer bytes
+---@field concurrency? integer requests of each route at once in a worker; more wait for their turn
 ---@field slice_max? number seconds that its scripts may run without a pause; lua.slice_max if unset
 ---@field cpu_max? number seconds that its scripts may run in all; lua.cpu_max if unset
 ---@field use? function|tycho.app.Middleware|(function|tycho.app.Middleware)[]

@@ -29,9 +29,9 @@ end
 
 ---Accounts for an id.
 ---@param id string|integer
----@param outcome "ok"|"failed"|"refused"|"timed_out"|"broken"
+---@param outcome "ok"|"failed"|"refused"|"timed_out"|"broken"|string
 ---@param latency? number seconds, from when it should have been sent
----@param why? string
+---@param why? string for the summary, if it is a fault
 function Ledger:finish(id, outcome, latency, why)
   if not self.open[id] then
     error(("id %s is accounted for twice, or was never sent"):format(id), 2)
@@ -40,8 +40,8 @@ function Ledger:finish(id, outcome, latency, why)
   self.counts[outcome] = (self.counts[outcome] or 0) + 1
   if outcome == "ok" then
     self.latencies[#self.latencies + 1] = latency
-  elseif #self.faults < FAULTS_MAX then
-    self.faults[#self.faults + 1] = ("%s: %s: %s"):format(id, outcome, why or "")
+  elseif why and #self.faults < FAULTS_MAX then
+    self.faults[#self.faults + 1] = ("%s: %s: %s"):format(id, outcome, why)
   end
 end
 

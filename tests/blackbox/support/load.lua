@@ -18,8 +18,11 @@ local load = {}
 ---@field connections? integer 16 by default; also how many requests are in flight at most
 ---@field timeout? number seconds for one answer; 10 by default
 ---@field request? fun(id: integer): string, string, table? method, target, options of `http.format`
----@field check? fun(res: blackbox.Response, id: integer): boolean?, string? raises, or returns
----false and why, when the answer is wrong; by default any 2xx is right
+---@field check? fun(res: blackbox.Response, id: integer): boolean|string|nil, string? raises, or
+---returns false and why, when the answer is wrong, or the name of another outcome, which is counted;
+---by default any 2xx is right
+---@field random? boolean requests come at random, as from many clients that know nothing of each
+---other, not at equal intervals
 ---@field retry? boolean a request on a reused connection that ends without a byte of answer is sent
 ---again on a new one, once, as browsers and HTTP libraries do; true by default
 
@@ -100,9 +103,10 @@ function Worker:one(id, due)
     if not ok then
       right, wrong = false, right
     end
-    outcome, why = right == false and "failed" or "ok", wrong
+    outcome = right == false and "failed" or type(right) == "string" and right or "ok"
+    why = wrong
   end
-  run.ledger:finish(id, outcome, clock.now() - due, tostring(why))
+  run.ledger:finish(id, outcome, clock.now() - due, why and tostring(why))
 end
 
 -- Whoever is free takes the next request that is due.
@@ -111,7 +115,8 @@ function Worker:work()
   while not run.stopped and run.taken < run.total do
     run.taken = run.taken + 1
     local id = run.taken
-    local due = run.began + (id - 1) / run.opts.rate
+    local due = run.due
+    run.due = due + (run.opts.random and -math.log(1 - math.random()) or 1) / run.opts.rate
     local wait = due - clock.now()
     if wait > 0 then
       fiber.sleep(wait)
@@ -159,6 +164,7 @@ function load.start(opts)
     request = opts.request or default_request, check = opts.check or default_check,
     retry = opts.retry ~= false,
   }, Run)
+  run.due = run.began
   for i = 1, opts.connections or 16 do
     local worker = setmetatable({ run = run }, Worker)
     run.handles[i] = fiber.spawn(worker.work, worker)

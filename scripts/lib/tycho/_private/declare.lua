@@ -10,7 +10,9 @@ local declare = {}
 local MIDDLEWARE = options.set { "before", "after", "around", "authenticated", "name" }
 
 -- What a group and a route may both have; then what only a route may.
-local COMMON = { "tags", "auth", "timeout", "body_max", "slice_max", "cpu_max", "use", "envelope" }
+local COMMON = {
+  "tags", "auth", "timeout", "body_max", "concurrency", "slice_max", "cpu_max", "use", "envelope",
+}
 local OWN = {
   "summary", "description", "name", "deprecated", "body", "query", "params", "response", "status",
 }
@@ -24,7 +26,7 @@ end
 local TYPES = {
   tags = "table", summary = "string", description = "string", name = "string",
   deprecated = "boolean", envelope = "boolean", timeout = "number", body_max = "number",
-  slice_max = "number", cpu_max = "number",
+  concurrency = "number", slice_max = "number", cpu_max = "number",
   status = "number",
 }
 local SCHEMAS = { "body", "query", "params", "response" }
@@ -60,6 +62,8 @@ function declare.check(opts, level)
     fail(level + 1, "auth: the name of an authenticator is wanted, or false")
   elseif opts.slice_max and (opts.slice_max < 0.01 or opts.slice_max > 4) then
     fail(level + 1, "slice_max: 0.01 to 4 seconds are possible")
+  elseif opts.concurrency and (opts.concurrency % 1 ~= 0 or opts.concurrency > 1e9) then
+    fail(level + 1, "concurrency: a whole number is wanted")
   elseif opts.status and (opts.status < 200 or opts.status > 599) then
     fail(level + 1, "status: %s is not a final status", tostring(opts.status))
   end

@@ -188,6 +188,7 @@ end
 local function register(route)
   core.route(route.methods, routes.prefix .. route.pattern, route.where, {
     body_max = option(route, "body_max"), timeout = option(route, "timeout"),
+    concurrency = option(route, "concurrency"),
     slice_max = option(route, "slice_max"), cpu_max = option(route, "cpu_max"),
     status = route.options.status, strict = option(route, "auth") and true or false,
   }, compose(route))
