@@ -1,4 +1,4 @@
-#define _GNU_SOURCE /* pthread_timedjoin_np */
+#define _GNU_SOURCE /* pthread_clockjoin_np, memrchr */
 #include "log/writer.h"
 
 #include <errno.h>
@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -83,6 +84,30 @@ static size_t write_lines(struct ty_log_writer *w, const char *lines, size_t len
     return done;
 }
 
+/* The disk had room for the beginning of a line only: makes an empty line of that, where it is, so
+ * that what is appended next - by another process, perhaps - begins a line of its own. */
+static bool blank_out(const struct ty_log_writer *w, size_t len)
+{
+    char self[sizeof("/proc/self/fd/") + 3 * sizeof(int)];
+    off_t end = w->path ? lseek(w->fd, 0, SEEK_CUR) : -1; /* behind what we wrote last */
+
+    if (end < (off_t)len)
+        return false; /* a pipe, say */
+    snprintf(self, sizeof(self), "/proc/self/fd/%d", w->fd);
+    int fd = open(self, O_WRONLY | O_CLOEXEC); /* ours appends, wherever it is told to write */
+    if (fd < 0)
+        return false;
+
+    char *blanks = ty_alloc(len);
+
+    memset(blanks, ' ', len);
+    blanks[len - 1] = '\n';
+    bool done = pwrite(fd, blanks, len, end - (off_t)len) == (ssize_t)len;
+    free(blanks);
+    close(fd);
+    return done;
+}
+
 static void write_or_drop(struct ty_log_writer *w, const struct ty_buf *lines)
 {
     if (w->torn) {
@@ -95,7 +120,10 @@ static void write_or_drop(struct ty_log_writer *w, const struct ty_buf *lines)
 
     size_t done = write_lines(w, lines->data, lines->len);
     if (done < lines->len) {
-        w->torn = done > 0 && lines->data[done - 1] != '\n';
+        const char *newline = done > 0 ? memrchr(lines->data, '\n', done) : NULL;
+        size_t begun = newline ? done - (size_t)(newline + 1 - lines->data) : done;
+
+        w->torn = begun > 0 && !blank_out(w, begun);
         atomic_fetch_add(&w->dropped, count_lines(lines->data + done, lines->len - done));
     }
 }
@@ -228,9 +256,9 @@ void ty_log_writer_close(struct ty_log_writer *writer)
     if (!running)
         return;
 
-    clock_gettime(CLOCK_REALTIME, &until);
+    clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += 2;
-    if (pthread_timedjoin_np(writer->thread, NULL, &until)) {
+    if (pthread_clockjoin_np(writer->thread, NULL, CLOCK_MONOTONIC, &until)) {
         pthread_detach(writer->thread); /* stuck in write(): what it uses must stay */
         return;
     }

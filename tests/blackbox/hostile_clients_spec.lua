@@ -113,7 +113,8 @@ app.get("/runs", function() return { runs = runs } end)
 
   it("get 408 and the end, never a handler, and leave nothing", function()
     local s = server.start {
-      scripts = { ["app/main.lua"] = APP }, workers = 1, config = { http = { body_timeout = "1s" } },
+      scripts = { ["app/main.lua"] = APP }, workers = 1,
+      config = { http = { body_timeout = "1s" } },
     }
     local crowd = clients.open { port = s.port, count = COUNT, first = HEAD:format(100000) }
     crowd:drip("x", 0.1) -- 10 bytes a second
@@ -129,7 +130,8 @@ app.get("/runs", function() return { runs = runs } end)
 
   it("are in order when they are faster than 1 KiB/s", function()
     local s = server.start {
-      scripts = { ["app/main.lua"] = APP }, workers = 1, config = { http = { body_timeout = "1s" } },
+      scripts = { ["app/main.lua"] = APP }, workers = 1,
+      config = { http = { body_timeout = "1s" } },
     }
     local p = proxy.start { to = s.port, rate = 4 * KIB }
     local conn = http.connect(p.port):send(HEAD:format(16 * KIB) .. ("x"):rep(16 * KIB))

@@ -25,6 +25,7 @@ local server = {}
 ---@field wait? boolean false: return as soon as it has been started
 ---@field prefix? string[] words before the program: `limits.prefix`, a network's `prefix`
 ---@field address? string where it is reached, if not at 127.0.0.1: a network's `address`
+---@field expects? "crash" a process of it dies of a signal, because the test wants that
 
 ---@class blackbox.Server
 ---@field folder string
@@ -104,12 +105,14 @@ local function configuration(self, opts)
   }, opts.config)
 end
 
-local function environment(opts)
+-- What sanitizers say goes to files in the server's folder, where clean_up looks.
+local function environment(self)
   local env = { PATH = os.getenv "PATH", HOME = "/nonexistent", LANG = "C.UTF-8" }
   for _, name in ipairs { "ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS", "TSAN_OPTIONS" } do
-    env[name] = os.getenv(name)
+    local options = os.getenv(name)
+    env[name] = options and ("%s:log_path=%s/sanitizer"):format(options, self.folder)
   end
-  return merged(env, opts.env)
+  return merged(env, self.opts.env)
 end
 
 local function write_all(folder, files)
@@ -181,7 +184,7 @@ function Server:launch()
     end
   end
   self.process = process.spawn {
-    args = args, cwd = self.folder, env = environment(self.opts),
+    args = args, cwd = self.folder, env = environment(self),
     stdout = self.folder .. "/stdout", stderr = self.folder .. "/stderr",
   }
   self.pid = self.process.pid
@@ -250,7 +253,7 @@ end
 ---@return string err
 function Server:cli(...)
   local exit, out, err = process.run({
-    args = { server.program(), ... }, cwd = self.folder, env = environment(self.opts),
+    args = { server.program(), ... }, cwd = self.folder, env = environment(self),
   }, 60)
   if exit.signal ~= 0 then
     error(("tycho %s was killed by signal %d:\n%s"):format((...), exit.signal, err), 2)
@@ -309,12 +312,12 @@ function Server:log()
   return read_if_there(self.folder .. "/tycho.log")
 end
 
----The log's records, decoded; each line must be one JSON object.
+---The log's records, decoded; each line must be one JSON object, or empty.
 ---@async
 ---@return table[]
 function Server:records()
   local records = {}
-  for line in self:log():gmatch("[^\n]+") do
+  for line in self:log():gmatch "%s*([^\n]+)" do
     local ok, record = pcall(json.decode, line)
     if not ok or type(record) ~= "table" then
       error(("not one JSON object: %q"):format(line), 2)
@@ -380,8 +383,40 @@ local function finish(self)
   end
 end
 
+local function sanitizer_report(self)
+  for _, name in ipairs(fs.list(self.folder)) do
+    local text = name:find "^sanitizer%." and fs.read(self.folder .. "/" .. name) or ""
+    if text:find "ERROR: " or text:find "WARNING: Thread" or text:find "runtime error: " then
+      return text
+    end
+  end
+  local said = read_if_there(self.folder .. "/stderr")
+  return said:find("Sanitizer", 1, true) and said or nil
+end
+
+-- That the master ends what is stuck is no fault of the program.
+local function has_crashed(log)
+  for line in log:gmatch "[^\n]+" do
+    if line:find('"module":"crash"', 1, true) and not line:find('"reason":"stuck"', 1, true) then
+      return true
+    end
+  end
+end
+
+-- What no server may say, unless the test made it.
+local function complaint(self)
+  local report, log = sanitizer_report(self), self:log()
+  if report then
+    return "a sanitizer complains:\n" .. report
+  elseif log:find("something was left open at the end", 1, true) then
+    return "a loop did not close: a handle was left open:\n" .. self:output()
+  elseif self.opts.expects ~= "crash" and has_crashed(log) then
+    return "a process crashed:\n" .. self:output()
+  end
+end
+
 ---Stops what still runs and removes all folders: `after_each(server.clean_up)`. A server that ended
----by itself is an error.
+---by itself is an error; so are a crash, a handle left open, and what a sanitizer reports.
 ---@async
 function server.clean_up()
   local servers, died = live, nil
@@ -394,9 +429,7 @@ function server.clean_up()
         finish(self)
       end
     end
-    if read_if_there(self.folder .. "/stderr"):find("Sanitizer", 1, true) then
-      died = "a sanitizer complains:\n" .. self:output()
-    end
+    died = complaint(self) or died
     fs.remove(self.folder, { recursive = true })
   end
   if died then
