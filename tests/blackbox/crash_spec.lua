@@ -49,6 +49,7 @@ local function start(opts)
   opts.scripts = opts.scripts or { ["app/main.lua"] = APP }
   opts.config = opts.config or {}
   opts.config.scripts = { grants = { "ffi" } }
+  opts.expects = "crash"
   return server.start(opts)
 end
 
@@ -326,6 +327,10 @@ describe("a process's memory", function()
       end
     end
     assert.equal(3, #pids)
+    for worker = 0, 2 do -- and still the figures are there
+      local labels = { worker = tostring(worker) }
+      assert.is_true(s:metrics():sum("process_resident_memory_bytes", labels) > 1048576)
+    end
   end)
 
   it("can be opened for whoever looks for a fault: host.core_dumps", function()
