@@ -164,8 +164,8 @@ void ty_workers_stop(struct master *master, uint64_t timeout_ms, bool is_succeed
         struct worker *worker = &master->workers[i];
         struct ty_channel *channel = ty_worker_channel(worker);
         uv_timer_stop(&worker->retry);
-        if (!worker->child)
-            continue;
+        if (!worker->child || worker->state == WORKER_STOPPING)
+            continue; /* one that was told before finishes what it runs */
         if (worker->state != WORKER_SERVING || !channel)
             ty_child_kill(worker->child, SIGKILL); /* it has nothing to finish */
         else

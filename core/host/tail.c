@@ -7,13 +7,14 @@
 
 #include "tycho/memory.h"
 
-enum { READS_MAX = 16 };
+enum { READS_MAX = 16, PASSED_MAX = 64 * 1024 };
 
 struct tail {
     uv_poll_t poll;
     int fd;
     char line[1024], next[1024]; /* the last whole one; what has come of the next */
     size_t len;
+    size_t passed; /* bytes that went on to our standard error */
 };
 
 static void end_line(struct tail *tail)
@@ -34,6 +35,17 @@ static void take(struct tail *tail, const char *data, size_t len)
             tail->next[tail->len++] = data[i];
 }
 
+/* One that writes without end must not fill our disk. */
+static void pass_on(struct tail *tail, const char *data, size_t len)
+{
+    size_t room = PASSED_MAX - tail->passed;
+
+    if (len > room)
+        len = room;
+    tail->passed += len;
+    (void)!write(STDERR_FILENO, data, len);
+}
+
 /* Bounded: one that writes without end must not hold us up. False: there is nothing more, ever. */
 static bool read_some(struct tail *tail)
 {
@@ -44,7 +56,7 @@ static bool read_some(struct tail *tail)
         n = read(tail->fd, data, sizeof(data));
         if (n <= 0)
             break;
-        (void)!write(STDERR_FILENO, data, (size_t)n);
+        pass_on(tail, data, (size_t)n);
         take(tail, data, (size_t)n);
     }
     return n != 0;

@@ -1,5 +1,5 @@
-/* What a process says on its standard error: passed on to ours, and the last line remembered, for
- * whoever asks why it failed.
+/* What a process says on its standard error: passed on to ours (the first 64 KiB), and the last
+ * line remembered, for whoever asks why it failed.
  */
 #pragma once
 

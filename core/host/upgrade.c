@@ -357,6 +357,8 @@ void ty_upgrade_close(struct upgrade *upgrade)
 {
     if (upgrade->phase == DRAINING)
         answer_done(upgrade);
+    else if (upgrade->client)
+        answer_refusal(upgrade->client, "the server was told to stop");
     if (upgrade->phase >= CALLED && upgrade->child)
         ty_child_release(upgrade->child);
     close_tail(upgrade);

@@ -1,6 +1,7 @@
 --- The program under test, as a process: started in a folder of its own, asked from outside,
 --- stopped, and its folder removed.
 
+local chaos = require "tests.blackbox.support.chaos"
 local clock = require "tests.blackbox.support.clock"
 local fs = require "tycho.fs"
 local http = require "tests.blackbox.support.http"
@@ -356,6 +357,37 @@ function Server:stop(timeout)
   return exit
 end
 
+-- A process that is not our child: its exit code is nobody's to know.
+local Stranger = {}
+Stranger.__index = Stranger
+
+function Stranger:kill(signal)
+  chaos.signal(self.pid, signal)
+end
+
+function Stranger:wait(timeout)
+  clock.eventually(function() return not proc.is_alive(self.pid) end, timeout or 10, "its end")
+  return { signal = 0 }
+end
+
+---After an upgrade: waits until the master that was started has ended, and looks after the one that
+---serves instead.
+---
+---```lua
+---assert.equal(0, s:cli "upgrade")
+---assert.equal(0, s:follow().code)
+---```
+---@async
+---@param timeout? number seconds until the old one must have ended; 10 by default
+---@return tycho.process.Exit of the old master; without a code if that was followed already
+function Server:follow(timeout)
+  local exit = self.process:wait(timeout or 10)
+  local pid = clock.eventually(function() return self:status().pid end, 5, "a new master")
+  self.process = setmetatable({ pid = pid }, Stranger)
+  self.pid = pid
+  return exit
+end
+
 ---Kills the master and everything below it at once, as a power cut would.
 ---@async
 function Server:kill()
@@ -430,6 +462,9 @@ function server.clean_up()
       end
     end
     died = complaint(self) or died
+    for _, pid in ipairs(proc.in_folder(self.folder)) do
+      chaos.kill(pid) -- a master that a failed test did not follow
+    end
     fs.remove(self.folder, { recursive = true })
   end
   if died then
