@@ -3,7 +3,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "host/resident.h"
 #include "tycho/clock.h"
@@ -52,10 +51,10 @@ static void add_process_figures(const struct master *master, struct text *text)
     begin(text, "process_resident_memory_bytes", "gauge",
           "Resident memory; worker 0 is the master.");
     ty_buf_addf(text->out, "process_resident_memory_bytes{worker=\"0\"} %" PRIu64 "\n",
-                ty_resident_bytes(getpid()));
+                ty_resident_bytes());
     for (unsigned i = 0; i < master->worker_count; i++)
         ty_buf_addf(text->out, "process_resident_memory_bytes{worker=\"%u\"} %" PRIu64 "\n", i + 1,
-                    ty_resident_bytes(master->workers[i].shared->pid));
+                    master->workers[i].shared->resident_bytes);
     begin(text, "process_start_time_seconds", "gauge", "When the master started, Unix time.");
     ty_buf_addf(text->out, "process_start_time_seconds %.3f\n",
                 (double)ty_wall_us() / 1e6 - (double)(ty_now_ms() - master->started_ms) / 1e3);

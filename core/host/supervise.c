@@ -64,7 +64,7 @@ static void mark_dead(struct worker *worker)
     worker->is_recycled = false;
     worker->shared->connections = worker->shared->requests = worker->shared->fibers = 0;
     worker->shared->streams = worker->shared->old_streams = 0;
-    worker->shared->script_bytes = 0;
+    worker->shared->script_bytes = worker->shared->resident_bytes = 0;
     worker->shared->running[0] = '\0';
     worker->shared->pid = 0;
     worker->shared->state = TY_SLOT_EMPTY; /* neighbours look after its socket from now on */

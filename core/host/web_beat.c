@@ -147,6 +147,7 @@ void ty_web_beat_open(struct web *web)
     uv_prepare_init(&web->loop, &web->turn);
     web->turn.data = web;
     uv_prepare_start(&web->turn, on_turn);
+    ty_web_check_memory(web);
     start_timer(web, &web->beat, on_beat, BEAT_MS);
     start_timer(web, &web->neighbours, on_neighbours, NEIGHBOURS_MS);
     start_timer(web, &web->health, on_health, HEALTH_MS);

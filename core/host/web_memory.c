@@ -1,5 +1,4 @@
 #include <inttypes.h>
-#include <unistd.h>
 
 #include "host/resident.h"
 #include "host/web.h"
@@ -17,11 +16,11 @@ static uint64_t limit_of(const struct ty_config *config)
 
 void ty_web_check_memory(struct web *web)
 {
-    uint64_t max = web->active ? limit_of(web->active->config) : 0, bytes;
+    uint64_t max = web->active ? limit_of(web->active->config) : 0, bytes = ty_resident_bytes();
 
+    web->slot->resident_bytes = bytes;
     if (max == 0 || web->is_stopping || !web->channel)
         return;
-    bytes = ty_resident_bytes(getpid());
     web->memory_overs = bytes > max ? web->memory_overs + 1 : 0;
     if (web->memory_overs >= OVER_MAX)
         ty_channel_sendf(web->channel, -1,
