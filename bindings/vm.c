@@ -9,6 +9,7 @@
 #include "crash.h"
 #include "engine.h"
 #include "modules.h"
+#include "profile.h"
 #include "tycho/clock.h"
 #include "tycho/embedded.h"
 #include "tycho/memory.h"
@@ -30,11 +31,6 @@ int luaopen_cjson_safe(lua_State *L);
 /* Stops what loads too long, runs too long, or takes too much memory. It stays armed until that is
  * over: pcall cannot keep it. */
 static void on_hook(lua_State *L, lua_Debug *ar);
-
-static bool is_armed(const struct ty_vm *vm, unsigned hook)
-{
-    return (atomic_load_explicit(&vm->hooks, memory_order_relaxed) & hook) != 0;
-}
 
 /* Off first: were LuaJIT just changing its dispatch table when a signal came, it would take "on"
  * for what it has already. */
@@ -59,12 +55,27 @@ void ty_vm_disarm(struct ty_vm *vm, unsigned hook)
     set_hook(vm);
 }
 
+/* New requests are refused meanwhile, but for one now and then. */
+static void set_pressed(struct ty_vm *vm, bool pressed)
+{
+    struct ty_generation *gen = vm->generation;
+
+    if (gen)
+        gen->site.is_pressed = pressed;
+    if (pressed) {
+        vm->relief = 0; /* a collection is due as soon as nothing runs */
+        ty_vm_arm(vm, TY_HOOK_MEMORY);
+    } else {
+        ty_vm_disarm(vm, TY_HOOK_MEMORY);
+    }
+}
+
 /* What may not be allocated raises "not enough memory". The limit is for scripts; what the server
  * does outside of fibers must not fail for what a fiber has taken. */
 static bool is_refused(struct ty_vm *vm, size_t bytes)
 {
-    if (!is_armed(vm, TY_HOOK_MEMORY) && vm->fibers)
-        ty_vm_arm(vm, TY_HOOK_MEMORY);
+    if (!ty_vm_is_armed(vm, TY_HOOK_MEMORY) && vm->fibers)
+        set_pressed(vm, true);
     if (bytes <= vm->bytes_max)
         return false;
     return bytes > vm->bytes_max + RESERVE || !vm->fibers || ty_fiber_running(vm->L);
@@ -93,8 +104,10 @@ static void collect(struct ty_vm *vm, lua_State *L)
     size_t next = vm->bytes + (vm->bytes_max - vm->bytes) / 4;
     if (next > vm->relief)
         vm->relief = next;
-    if (is_armed(vm, TY_HOOK_MEMORY) && vm->bytes <= vm->bytes_soft)
-        ty_vm_disarm(vm, TY_HOOK_MEMORY);
+    if (vm->bytes <= vm->bytes_soft && ty_vm_is_armed(vm, TY_HOOK_MEMORY))
+        set_pressed(vm, false);
+    else if (vm->bytes > vm->bytes_soft)
+        vm->relief = 0; /* again after each run: who holds it may be gone */
 }
 
 void ty_vm_collect(struct ty_vm *vm)
@@ -109,11 +122,13 @@ static void on_hook(lua_State *L, lua_Debug *ar)
     bool scripted = vm->guard_ms || ty_fiber_running(L); /* else an error is being answered */
     const char *what = NULL;
 
-    if (is_armed(vm, TY_HOOK_SLICE))
+    if (ty_vm_is_armed(vm, TY_HOOK_SAMPLE))
+        ty_profile_hook(L, vm);
+    if (ty_vm_is_armed(vm, TY_HOOK_SLICE))
         ty_guard_hook(L, vm);
-    if (is_armed(vm, TY_HOOK_MEMORY) && scripted)
+    if (ty_vm_is_armed(vm, TY_HOOK_MEMORY) && scripted)
         collect(vm, L);
-    if (is_armed(vm, TY_HOOK_MEMORY) && scripted)
+    if (ty_vm_is_armed(vm, TY_HOOK_MEMORY) && scripted)
         what = "not enough memory (lua.memory_max)";
     else if (vm->guard_ms && ty_now_ms() >= vm->guard_ms)
         what = "loading took too long (reload.load_timeout)";
@@ -334,6 +349,21 @@ static int l_fault(lua_State *L)
     return 1;
 }
 
+/* guard(): from now on no slice of this state runs longer than lua.slice_max, as in a server; how
+ * much it runs in all is its own business */
+static int l_guard(lua_State *L)
+{
+    struct ty_vm *vm = ty_vm_of(L);
+    struct ty_fiber *fiber = ty_fiber_running(L);
+
+    vm->allowance.slice_max_ms = (uint32_t)ty_config_ms(vm->config, "lua.slice_max");
+    vm->allowance.cpu_max_ms = UINT32_MAX;
+    if (fiber)
+        *ty_fiber_budget(fiber) = vm->allowance;
+    ty_guard_open(vm->config);
+    return 0;
+}
+
 /* memory() -> bytes allocated by this state */
 static int l_memory(lua_State *L)
 {
@@ -344,8 +374,9 @@ static int l_memory(lua_State *L)
 int luaopen_tycho_core_vm(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"about", l_about}, {"embedded", l_embedded}, {"fault", l_fault},   {"file", l_file},
-        {"files", l_files}, {"grants", l_grants},     {"memory", l_memory}, {NULL, NULL},
+        {"about", l_about}, {"embedded", l_embedded}, {"fault", l_fault},
+        {"file", l_file},   {"files", l_files},       {"grants", l_grants},
+        {"guard", l_guard}, {"memory", l_memory},     {NULL, NULL},
     };
 
     lua_newtable(L);

@@ -51,6 +51,11 @@ enum ty_hook {
 void ty_vm_arm(struct ty_vm *vm, unsigned hook);
 void ty_vm_disarm(struct ty_vm *vm, unsigned hook);
 
+static inline bool ty_vm_is_armed(const struct ty_vm *vm, unsigned hook)
+{
+    return (atomic_load_explicit(&vm->hooks, memory_order_relaxed) & hook) != 0;
+}
+
 /* A state with the standard library at hand and the loader started. Aborts only when out of
  * memory; an error in the embedded library is a bug and aborts too, with its message. */
 struct ty_vm *ty_vm_new(const struct ty_engine_env *env, struct ty_config *config,

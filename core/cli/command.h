@@ -18,6 +18,11 @@
     X(ROLE,      "role",      "ROLES",      "What this process does: web, or all (default)")       \
     X(REQUIRE,   "require",   NULL,         "Fail unless all dependencies are there at the start") \
     X(STACK,     "stack",     NULL,         "Show the whole Lua stack of each fiber")              \
+    X(OUTPUT,    "output",    "FILE",       "Where to write: FILE.svg, or FILE.folded for stacks") \
+    X(WORKER,    "worker",    "N",          "Only that worker")                                    \
+    X(RATE,      "rate",      "HZ",         "So many samples a second of CPU time (199)")          \
+    X(TIMES,     "count",     "N",          "So many requests (5)")                                \
+    X(TIMEOUT,   "timeout",   "SECONDS",    "Wait no longer (60)")                                 \
     X(FORCE,     "force",     NULL,         "Reload even if no file has changed")                  \
     X(PROGRAM,   "program",   "FILE",       "Execute FILE instead of what the server was started as")
 /* clang-format on */
@@ -80,6 +85,9 @@ int cli_parse(struct cli *cli, int argc, char **argv);
 int cli_misuse(const struct cli_command *command, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* Reads the argument `name`, a number above 0; false after saying that it is none. */
+bool cli_take_number(struct cli *cli, const char *name, const char *text, double *out);
+
 /* Loads the configuration that the options ask for; NULL after saying what is wrong with it. */
 struct ty_config *cli_config(struct cli *cli);
 
@@ -101,6 +109,8 @@ int cli_generations(struct cli *cli);
 int cli_status(struct cli *cli);
 int cli_ps(struct cli *cli);
 int cli_lag(struct cli *cli);
+int cli_profile(struct cli *cli);
+int cli_trace(struct cli *cli);
 int cli_log_level(struct cli *cli);
 int cli_config_show(struct cli *cli);
 int cli_config_explain(struct cli *cli);

@@ -16,6 +16,8 @@ enum {
     FORCE = 1 << OPTION_FORCE,
     PROGRAM = 1 << OPTION_PROGRAM,
     STACK = 1 << OPTION_STACK,
+    PROFILE = 1 << OPTION_OUTPUT | 1 << OPTION_WORKER | 1 << OPTION_RATE,
+    TRACE = 1 << OPTION_TIMES | 1 << OPTION_TIMEOUT,
 };
 
 /* In the order of `tycho help`. */
@@ -121,6 +123,36 @@ const struct cli_command cli_commands[] = {
         .examples = "tycho lag\n",
         .run = cli_lag,
         .options = JSON,
+    },
+    {
+        .name = "profile",
+        .arguments = "SECONDS",
+        .text = "Draw what the workers spend their CPU time on",
+        .details = "Samples the stacks of all web workers, Lua and C, for so long, and writes a "
+                   "flame graph that a browser shows, tycho-profile.svg unless --output says "
+                   "otherwise. Waiting costs no CPU time and is not seen: `tycho trace` shows "
+                   "that.",
+        .examples = "tycho profile 10\n"
+                    "tycho profile 30 --worker 1 --output busy.svg\n"
+                    "tycho profile 5 --output stacks.folded\n",
+        .run = cli_profile,
+        .options = PROFILE,
+        .args_min = 1,
+        .args_max = 1,
+    },
+    {
+        .name = "trace",
+        .arguments = "ROUTE",
+        .text = "Show where the next requests of a route spend their time",
+        .details = "ROUTE as `tycho routes` prints it, with or without the method. Each request "
+                   "is shown when it is over: what came before its handler, when its Lua ran, "
+                   "what it waited for and on which line, its child fibers, and the answer.",
+        .examples = "tycho trace /orders/{id}\n"
+                    "tycho trace 'GET /orders/{id}' --count 1 --json\n",
+        .run = cli_trace,
+        .options = JSON | TRACE,
+        .args_min = 1,
+        .args_max = 1,
     },
     {
         .name = "log-level",

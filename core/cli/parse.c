@@ -1,5 +1,6 @@
 #include "cli/command.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -181,4 +182,16 @@ int cli_parse(struct cli *cli, int argc, char **argv)
     cli->source.env = cli->values[OPTION_ENV];
     cli->source.overrides = cli->sets;
     return cli->command ? check_call(cli) : 0;
+}
+
+bool cli_take_number(struct cli *cli, const char *name, const char *text, double *out)
+{
+    char *end;
+
+    *out = strtod(text, &end);
+    if (end == text || *end || !isfinite(*out) || *out <= 0) {
+        cli_misuse(cli->command, "%s: %s is no number above 0", name, text);
+        return false;
+    }
+    return true;
 }

@@ -8,6 +8,7 @@
 
 #include "host/control.h"
 #include "host/message.h"
+#include "host/observe.h"
 #include "host/status.h"
 #include "host/upgrade.h"
 #include "tycho/log.h"
@@ -185,12 +186,14 @@ void ty_command_forget(struct master *master, const struct client *client)
     for (struct description *d = master->descriptions; d; d = d->next)
         if (d->client == client)
             d->client = NULL;
+    ty_observe_forget(master, client);
 }
 
 void ty_commands_cancel(struct master *master)
 {
     while (master->descriptions)
         finish_description(master->descriptions);
+    ty_observe_cancel(master);
 }
 
 static void run_ps(struct master *master, struct client *client, yyjson_val *command)
@@ -353,12 +356,20 @@ void ty_command_run(struct master *master, struct client *client, const char *js
         const char *name;
         void (*run)(struct master *, struct client *, yyjson_val *);
     } commands[] = {
-        {"status", run_status},     {"ps", run_ps},
-        {"routes", run_routes},     {"reload", run_reload},
-        {"rollback", run_rollback}, {"generations", run_generations},
-        {"config", run_config},     {"stop", run_stop},
-        {"reopen", run_reopen},     {"log_level", run_log_level},
-        {"lag", run_lag},           {"upgrade", run_upgrade},
+        {"status", run_status},
+        {"ps", run_ps},
+        {"routes", run_routes},
+        {"reload", run_reload},
+        {"rollback", run_rollback},
+        {"generations", run_generations},
+        {"config", run_config},
+        {"stop", run_stop},
+        {"reopen", run_reopen},
+        {"log_level", run_log_level},
+        {"lag", run_lag},
+        {"profile", ty_observe_profile},
+        {"trace", ty_observe_trace},
+        {"upgrade", run_upgrade},
     };
     yyjson_doc *doc = yyjson_read(json, len, 0);
     yyjson_val *command = yyjson_doc_get_root(doc);

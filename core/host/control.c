@@ -112,6 +112,11 @@ void ty_control_progress(struct client *client, const char *text)
     ty_buf_close(&json);
 }
 
+void ty_control_send(struct client *client, const struct ty_buf *json)
+{
+    ty_channel_send(client->channel, -1, json->data, json->len);
+}
+
 void ty_control_answer(struct client *client, bool ok, const char *more)
 {
     ty_channel_sendf(client->channel, -1, "{\"done\":true,\"ok\":%s%s}", ok ? "true" : "false",

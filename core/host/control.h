@@ -28,6 +28,8 @@ void ty_control_free(struct control *control);
 
 /* {"progress":"..."} */
 void ty_control_progress(struct client *client, const char *text);
+/* Another message before the last. */
+void ty_control_send(struct client *client, const struct ty_buf *json);
 /* {"done":true,"ok":...} and the members in `more`, which begin with a comma or are "". */
 void ty_control_answer(struct client *client, bool ok, const char *more);
 /* The same with {"error":"..."}. */

@@ -91,6 +91,7 @@ void ty_web_stop(struct web *web, uint64_t timeout_ms, bool with_others)
         return;
     if (!web->is_engine_open)
         _exit(0); /* nothing has begun */
+    ty_web_observe_close(web);
     web->is_stopping = true;
     web->stop_ms = ty_now_ms();
     web->stop_timeout_ms = timeout_ms;

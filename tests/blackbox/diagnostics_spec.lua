@@ -1,6 +1,8 @@
 -- What operators ask of a running server, over its control socket.
 
 local clock = require "tests.blackbox.support.clock"
+local fiber = require "tycho.fiber"
+local fs = require "tycho.fs"
 local json = require "tycho.json"
 local proc = require "tests.blackbox.support.proc"
 local process = require "tycho.process"
@@ -43,6 +45,35 @@ app.get("/say", function(req)
 end)
 ]]
 
+local WORK = [[
+local app = require "tycho.app"
+local fiber = require "tycho.fiber"
+local json = require "tycho.json"
+
+local list = {}
+for i = 1, 200 do list[i] = { id = i, name = "number " .. i } end
+
+local function crunch()
+  local sum = 0
+  for i = 1, 200000 do sum = sum + i % 7 end
+  return sum
+end
+
+local function encode()
+  for _ = 1, 20 do json.encode(list) end
+end
+
+app.get("/crunch", function() return { crunch() } end)
+app.get("/encode", function() encode() return {} end)
+app.get("/children/{n}", function(req)
+  local function nap() fiber.sleep(0.05) end
+  fiber.sleep(0.02)
+  fiber.all { nap, nap }
+  return { n = req.params.n }
+end)
+app.get("/fails", function() error "it does" end)
+]]
+
 describe("tycho ps --stack", function()
   after_each(server.clean_up)
 
@@ -68,20 +99,20 @@ describe("tycho ps --stack", function()
     local conn = s:connect()
     conn:send "GET /deep HTTP/1.1\r\nHost: a\r\nX-Request-Id: the-one\r\n\r\n"
 
-    local fiber = clock.eventually(function()
+    local found = clock.eventually(function()
       local answer = json.decode((select(2, s:cli("ps", "--stack", "--json"))))
       return answer.workers[1].generations[1].fibers[1]
     end, 5, "the fiber in tycho ps")
 
-    assert.equal("the-one", fiber.request)
-    assert.is_true(fiber.left > 10 and fiber.left <= 20)
+    assert.equal("the-one", found.request)
+    assert.is_true(found.left > 10 and found.left <= 20)
     local lines = {}
-    for _, frame in ipairs(fiber.stack) do
+    for _, frame in ipairs(found.stack) do
       lines[#lines + 1] = not frame.library and frame.line or nil
     end
     assert.same({ "scripts/app/main.lua:5", "scripts/app/main.lua:9", "scripts/app/main.lua:14" },
       lines)
-    assert.is_true(fiber.stack[1].library)
+    assert.is_true(found.stack[1].library)
   end)
 end)
 
@@ -172,5 +203,135 @@ describe("tycho log-level", function()
 
     assert.equal(1, code)
     assert.matches("loud.* is no level", err)
+  end)
+end)
+
+-- Keeps a few clients busy until `stop` is called.
+local function keep_busy(s, targets)
+  local going = true
+  local function client(target)
+    return function()
+      local conn = s:connect()
+      while going do
+        conn:send("GET " .. target .. " HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert.equal(200, conn:receive().status)
+      end
+      conn:close()
+    end
+  end
+  local handles = {}
+  for i, target in ipairs(targets) do
+    handles[i] = fiber.spawn(client(target))
+  end
+  return function()
+    going = false
+    for _, handle in ipairs(handles) do
+      handle:join()
+    end
+  end
+end
+
+-- Folded stacks as { stack, count }, and their sum.
+local function read_stacks(path)
+  local stacks, total = {}, 0
+  for stack, count in fs.read(path):gmatch "([^\n]+) (%d+)\n" do
+    stacks[#stacks + 1] = { stack, tonumber(count) }
+    total = total + tonumber(count)
+  end
+  return stacks, total
+end
+
+local function share(stacks, pattern)
+  local sum = 0
+  for _, entry in ipairs(stacks) do
+    sum = sum + (entry[1]:find(pattern) and entry[2] or 0)
+  end
+  return sum
+end
+
+describe("tycho profile", function()
+  after_each(server.clean_up)
+
+  it("shows compiled Lua by function and line, and C below the line that called it", function()
+    local s = server.start { scripts = { ["app/main.lua"] = WORK }, workers = 1 }
+    local stop = keep_busy(s, { "/crunch", "/encode" })
+
+    local code, out, err = s:cli("profile", "2", "--output", "p.folded")
+    stop()
+
+    assert.equal(0, code, err)
+    assert.matches("^p.folded: %d+ samples of 1 worker in 2.0s\n", out)
+    local stacks, total = read_stacks(s.folder .. "/p.folded")
+    assert.is_true(total > 20, "too few samples: " .. total)
+    local crunched = share(stacks, "^worker;GET /crunch;.*;crunch scripts/app/main.lua:8;line %d+$")
+    local encoded = share(stacks, "^worker;GET /encode;.*;encode scripts/app/main.lua:14;.*json")
+    assert.is_true(crunched > total * 0.05, ("crunch: %d of %d"):format(crunched, total))
+    assert.is_true(encoded > total * 0.05, ("encode: %d of %d"):format(encoded, total))
+    assert.equal(0, share(stacks, "%(lost%)"))
+
+  end)
+
+  it("draws all workers into one picture that a browser can show", function()
+    local s = server.start { scripts = { ["app/main.lua"] = WORK }, workers = 2 }
+    local stop = keep_busy(s, { "/crunch", "/crunch", "/crunch", "/crunch" })
+
+    local code, out, err = s:cli("profile", "1")
+    stop()
+
+    assert.equal(0, code, err)
+    assert.matches("^tycho%-profile.svg: %d+ samples of 2 workers in 1.0s\n", out)
+    local svg = fs.read(s.folder .. "/tycho-profile.svg")
+    assert.matches("^<svg ", svg)
+    assert.matches('data%-n="crunch scripts/app/main.lua:8"', svg)
+    assert.matches("</svg>\n$", svg)
+  end)
+
+  it("survives errors, collections and reloads under it", function()
+    local s = server.start { scripts = { ["app/main.lua"] = WORK }, workers = 1 }
+    local stop = keep_busy(s, { "/crunch", "/encode" })
+    local pid = s:workers()[1]
+
+    local profile = fiber.spawn(function()
+      return s:cli("profile", "3", "--rate", "2000", "--output", "p.folded")
+    end)
+    for _ = 1, 3 do
+      for _ = 1, 50 do
+        assert.equal(500, s:request("GET", "/fails").status)
+      end
+      s:cli("reload", "--force")
+    end
+    local code = profile:join()
+    stop()
+
+    assert.equal(0, code)
+    assert.equal(pid, s:workers()[1])
+  end)
+
+  it("makes one at a time, and ends it when its client goes", function()
+    local s = server.start { workers = 1 }
+    local first = process.spawn {
+      args = { server.program(), "profile", "600" }, cwd = s.folder,
+      stdout = "/dev/null", stderr = "/dev/null",
+    }
+    local err = clock.eventually(function()
+      local code, _, text = s:cli("profile", "0.1", "--output", "p.folded")
+      return code == 1 and text
+    end, 5, "a profile that is refused")
+    assert.matches("another profile is being made", err)
+
+    first:kill "KILL"
+    first:wait(5)
+
+    clock.eventually(function()
+      return s:cli("profile", "0.1", "--output", "p.folded") == 0
+    end, 5, "a profile after the client of the first was killed")
+  end)
+
+  it("refuses what makes no sense", function()
+    local s = server.start { workers = 1 }
+
+    assert.equal(2, (s:cli("profile", "soon")))
+    assert.equal(1, (s:cli("profile", "1", "--rate", "100000")))
+    assert.equal(1, (s:cli("profile", "1", "--worker", "7")))
   end)
 end)

@@ -1,0 +1,143 @@
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/remote.h"
+#include "cli/terminal.h"
+
+/* trace: where the next requests of a route spend their time. */
+
+enum { COUNT = 5, TIMEOUT_S = 60, FIBERS_MAX = 512, INDENT_MAX = 8 };
+
+struct result {
+    struct cli *cli;
+    unsigned shown;
+};
+
+/* How deep each fiber of the request is below its handler. */
+static void measure_depths(yyjson_val *steps, unsigned depths[FIBERS_MAX])
+{
+    size_t i, count;
+    yyjson_val *step;
+
+    memset(depths, 0, FIBERS_MAX * sizeof(*depths));
+    yyjson_arr_foreach(steps, i, count, step)
+    {
+        uint64_t fiber = yyjson_get_uint(yyjson_obj_get(step, "fiber"));
+        uint64_t owner = yyjson_get_uint(yyjson_obj_get(step, "owner"));
+        if (strcmp(answer_str(step, "kind"), "start") == 0 && fiber < FIBERS_MAX &&
+            owner < FIBERS_MAX)
+            depths[fiber] = depths[owner] + 1;
+    }
+}
+
+/* Finer than term_duration(): much of this is microseconds. */
+static void print_row(double at, double time, unsigned depth, const char *what, const char *line)
+{
+    printf("  %10.3f  %10.3f  %*s%s", at * 1000, time * 1000,
+           2 * (int)(depth < INDENT_MAX ? depth : INDENT_MAX), "", what);
+    if (*line) {
+        fputs("  ", stdout);
+        term_print(stdout, TERM_DIM, line);
+    }
+    fputc('\n', stdout);
+}
+
+static void print_step(yyjson_val *step, const unsigned *depths, double totals[2])
+{
+    const char *kind = answer_str(step, "kind"), *line = answer_str(step, "line");
+    double at = answer_num(step, "at"), time = answer_num(step, "time");
+    uint64_t fiber = yyjson_get_uint(yyjson_obj_get(step, "fiber"));
+    unsigned depth = depths[fiber < FIBERS_MAX ? fiber : 0];
+    struct ty_buf text = {0};
+
+    if (strcmp(kind, "start") == 0) {
+        ty_buf_addf(&text, "child %" PRIu64, fiber);
+    } else if (strcmp(kind, "wait") == 0) {
+        ty_buf_addf(&text, "waits for %s", answer_str(step, "what"));
+        totals[1] += depth == 0 ? time : 0;
+    } else {
+        ty_buf_adds(&text, "Lua");
+        totals[0] += time;
+    }
+    print_row(at, time, depth, ty_buf_cstr(&text), line);
+    ty_buf_close(&text);
+}
+
+static void print_trace(yyjson_val *trace, double worker)
+{
+    unsigned depths[FIBERS_MAX];
+    double totals[2] = {0};
+    yyjson_val *steps = yyjson_obj_get(trace, "steps"), *step;
+    struct ty_buf head = {0};
+    size_t i, count;
+
+    ty_buf_addf(&head, "%s %s", answer_str(trace, "method"), answer_str(trace, "target"));
+    term_print(stdout, TERM_BOLD, ty_buf_cstr(&head));
+    head.len = 0;
+    ty_buf_addf(&head, "  %.0f  %.3f ms  request %s, worker %.0f\n", answer_num(trace, "status"),
+                answer_num(trace, "total") * 1000, answer_str(trace, "request"), worker);
+    term_print(stdout, TERM_PLAIN, ty_buf_cstr(&head));
+    term_print(stdout, TERM_DIM, "       at ms     took ms\n");
+    measure_depths(steps, depths);
+    print_row(0, answer_num(trace, "before"), 0, "reading, queue", "");
+    yyjson_arr_foreach(steps, i, count, step) print_step(step, depths, totals);
+    if (answer_num(trace, "omitted") > 0)
+        printf("  %24s  and %.0f steps more\n", "", answer_num(trace, "omitted"));
+    print_row(answer_num(trace, "answered_at"), answer_num(trace, "answer"), 0, "answer", "");
+    printf("  in all: Lua %.3f ms, waits of the handler %.3f ms\n\n", totals[0] * 1000,
+           totals[1] * 1000);
+    fflush(stdout);
+    ty_buf_close(&head);
+}
+
+static void on_reply(const char *json, size_t len, void *arg)
+{
+    struct result *result = arg;
+    yyjson_doc *doc = yyjson_read(json, len, 0);
+    yyjson_val *root = yyjson_doc_get_root(doc);
+    yyjson_val *seen = yyjson_obj_get(root, "observed"), *trace = yyjson_obj_get(seen, "trace");
+
+    if (yyjson_get_bool(yyjson_obj_get(root, "done"))) {
+        if (!yyjson_get_bool(yyjson_obj_get(root, "ok")))
+            fprintf(stderr, "tycho: %s\n", answer_str(root, "error"));
+    } else if (trace && result->cli->values[OPTION_JSON]) {
+        char *text = yyjson_val_write(trace, 0, NULL);
+        puts(text ? text : "");
+        fflush(stdout);
+        free(text);
+        result->shown++;
+    } else if (trace) {
+        print_trace(trace, answer_num(root, "worker"));
+        result->shown++;
+    } else if (*answer_str(seen, "error")) {
+        fprintf(stderr, "tycho: worker %.0f: %s\n", answer_num(root, "worker"),
+                answer_str(seen, "error"));
+    }
+    yyjson_doc_free(doc);
+}
+
+int cli_trace(struct cli *cli)
+{
+    const char *count_text = cli->values[OPTION_TIMES], *time_text = cli->values[OPTION_TIMEOUT];
+    double wanted = COUNT, timeout = TIMEOUT_S;
+    struct result result = {.cli = cli};
+    struct ty_buf command = {0};
+
+    if ((count_text && !cli_take_number(cli, "--count", count_text, &wanted)) ||
+        (time_text && !cli_take_number(cli, "--timeout", time_text, &timeout)))
+        return TY_EXIT_USAGE;
+    if (!strchr(cli->args[0], '/'))
+        return cli_misuse(cli->command, "%s is no route: see tycho routes", cli->args[0]);
+    ty_buf_addf(&command, "{\"command\":\"trace\",\"count\":%.0f,\"seconds\":%g,\"route\":\"",
+                wanted, timeout);
+    ty_buf_add_json(&command, cli->args[0], strlen(cli->args[0]));
+    ty_buf_adds(&command, "\"}");
+    int code = cli_ask_all(cli, ty_buf_cstr(&command), on_reply, &result);
+    ty_buf_close(&command);
+    if (code == TY_EXIT_DONE && result.shown < wanted) {
+        fprintf(stderr, "tycho: %u of %.0f requests came in time\n", result.shown, wanted);
+        return TY_EXIT_FAILED;
+    }
+    return code;
+}
