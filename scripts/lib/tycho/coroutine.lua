@@ -8,12 +8,14 @@ local core = require "tycho.core.fiber"
 
 local PARK, at_top = core.PARK, core.at_top
 local resume, yield, create = coroutine.resume, coroutine.yield, coroutine.create
+local running = coroutine.running
 
+-- Who may not be resumed, and why.
 local waiting = setmetatable({}, { __mode = "k" })
 
 local function forward(co, ok, first, ...)
   if ok and first == PARK then
-    waiting[co] = true
+    waiting[co] = "cannot resume a coroutine that waits in another fiber"
     return forward(co, resume(co, yield(PARK)))
   end
   return ok, first, ...
@@ -36,9 +38,23 @@ end
 ---@return any ...
 function coroutine.resume(co, ...)
   if waiting[co] then
-    return false, "cannot resume a coroutine that waits in another fiber"
+    return false, waiting[co]
   end
   return wake(co, forward(co, resume(co, ...)))
+end
+
+---As Lua's own. A fiber's own coroutine is the server's to resume, and nobody else's.
+---
+---```lua
+---local co = coroutine.running()
+---```
+---@return thread? co
+function coroutine.running()
+  local co = running()
+  if co and at_top() then
+    waiting[co] = "cannot resume a fiber"
+  end
+  return co
 end
 
 local function raise(ok, first, ...)

@@ -41,6 +41,7 @@ local real = {
   error = error, type = type, rawget = rawget, coroutine = coroutine, debug = debug,
   getinfo = debug.getinfo,
 }
+local closed, uses = require "tycho._private.closed", require "tycho._private.uses"
 
 require "tycho.coroutine"
 
@@ -75,9 +76,24 @@ local function copy(from, names)
   return to
 end
 
+-- A chunk in the application's own environment may not write to it: what is there already would be
+-- another for everybody from then on.
+local function written_global(chunk)
+  local found
+  uses.globals(chunk, function(name, written)
+    found = found or written and name
+  end)
+  return found
+end
+
 local function text_only_load(chunk, name, _, chunk_env)
   local mode = grants.bytecode and "bt" or "t"
-  return real.load(chunk, name, mode, chunk_env or env)
+  local fn, err = real.load(chunk, name, mode, chunk_env or env)
+  local written = fn and not chunk_env and written_global(fn)
+  if written then
+    return nil, ("global variable '%s' may not be written: use local"):format(written)
+  end
+  return fn, err
 end
 
 local function print_to_log(...)
@@ -134,6 +150,8 @@ end
 local function locate_text(err)
   if type(err) == "string" then
     return locate(err)
+  elseif err == nil then
+    return (innermost_line() or "") .. "error() was given nil, which says nothing"
   end
   if not rawequal(raised.err, err) then
     raised.err, raised.place = err, innermost_line()
@@ -182,7 +200,7 @@ local function check_allowed(name)
   return grant or name == "cjson" or name == "cjson.safe"
 end
 
-local sealed = { [env] = "_G" } -- what nobody may write to, not even with rawset
+local sealed = {} -- what nobody may write to, not even with rawset
 
 -- A view of a table that can only be read: what one request left in it, the next would find.
 local function view(of, name)
@@ -228,6 +246,29 @@ local function guarded_rawset(t, key, value)
   return rawset(t, key, value)
 end
 
+-- Metatables of the library's objects, and that of all strings, are shared by all requests: an
+-- application sees those that it has set.
+local function own_metatables()
+  local own = real.setmetatable({}, { __mode = "k" })
+
+  local function set(t, meta)
+    if meta and not own[meta] then
+      own[meta] = true
+    end
+    return real.setmetatable(t, meta)
+  end
+
+  local function get(value)
+    local meta = real.getmetatable(value)
+    if type(meta) ~= "table" or own[meta] then
+      return meta
+    end
+    return type(value) ~= "string" and "a metatable of the library" or nil
+  end
+
+  return set, get
+end
+
 local function fill_environment()
   for _, name in ipairs(vm.grants()) do
     grants[name] = true
@@ -235,13 +276,13 @@ local function fill_environment()
   for _, name in ipairs(SAFE) do
     env[name] = _G[name]
   end
-  env._G = env
+  env._G = view(env, "_G")
   env.bit = copy(bit)
   env.coroutine = copy(coroutine)
   env.math = copy(math)
   env.os = copy(os, SAFE_OS)
   env.string = copy(string)
-  env.string.dump = nil
+  env.string.dump = grants.bytecode and string.dump or nil
   env.table = copy(table)
   env.rawset = guarded_rawset
   env.load = text_only_load
@@ -249,12 +290,7 @@ local function fill_environment()
   env.print = print_to_log
   env.require = sandbox_require
   env.package = { loaded = view(loaded, "package.loaded") }
-  function env.getmetatable(value)
-    if type(value) == "string" then
-      return nil -- shared by all strings of the state, the library's too
-    end
-    return real.getmetatable(value)
-  end
+  env.setmetatable, env.getmetatable = own_metatables()
   function env.collectgarbage(what)
     if what ~= "count" then
       error('collectgarbage: only "count" is for applications', 2)
@@ -269,6 +305,9 @@ local function fill_environment()
     env.os.remove, env.os.rename, env.os.tmpname = os.remove, os.rename, os.tmpname
   end
   env.debug = grants.debug and debug or nil
+  closed.fill(env)
+  -- ("").name finds the same functions, and what tests add to string.
+  real.getmetatable("").__index = real.setmetatable(copy(env.string), { __index = string })
   for _, name in ipairs(READ_ONLY) do
     env[name] = view(env[name], name)
   end
@@ -277,7 +316,7 @@ local function fill_environment()
       error(("global variable '%s' may not be written: use local"):format(tostring(name)), 2)
     end,
     __index = function(_, name)
-      error(("global variable '%s' is not defined"):format(tostring(name)), 2)
+      error(closed.global(name), 2)
     end,
     __metatable = "the application's environment",
   })
@@ -287,47 +326,12 @@ fill_environment()
 
 -- Loading a bundle ------------------------------------------------------------------------
 
--- What a chunk reads from and writes to the environment, with lines: from the bytecode, so that
--- what stands in a function that never runs at load is found too.
-local function global_uses(chunk, each)
-  local util, band, rshift = require "jit.util", bit.band, bit.rshift
-  local function opcode(source)
-    return band(util.funcbc(loadstring(source), 1), 0xff)
-  end
-  local read = opcode "return a"
-  local write = band(util.funcbc(loadstring "a = ...", 2), 0xff)
-
-  local function scan(proto)
-    for pc = 1, 1e9 do
-      local ins = util.funcbc(proto, pc)
-      if not ins then
-        break
-      end
-      local op = band(ins, 0xff)
-      if op == read or op == write then
-        local name = util.funck(proto, -rshift(ins, 16) - 1)
-        each(name, op == write, util.funcinfo(proto, pc).currentline)
-      end
-    end
-    for n = -1, -1e9, -1 do
-      local constant = util.funck(proto, n)
-      if constant == nil then
-        break
-      elseif type(constant) == "proto" then
-        scan(constant)
-      end
-    end
-  end
-  scan(chunk)
-end
-
 local function check_globals(chunk, file, faults)
-  global_uses(chunk, function(name, written, line)
-    local wrong = written and "may not be written: use local"
-      or rawget(env, name) == nil and "is not defined"
+  uses.globals(chunk, function(name, written, line)
+    local wrong = written and ("global variable '%s' may not be written: use local"):format(name)
+      or rawget(env, name) == nil and closed.global(name)
     if wrong then
-      faults[#faults + 1] =
-        ("%s/%s:%d: global variable '%s' %s"):format(root, file, line, name, wrong)
+      faults[#faults + 1] = ("%s/%s:%d: %s"):format(root, file, line, wrong)
     end
   end)
 end
