@@ -45,7 +45,6 @@ app.get("/sleep", function() fiber.sleep(20) end)
 
 local function start(opts)
   opts = opts or {}
-  opts.expects = "crash"
   opts.scripts = opts.scripts or { ["app/main.lua"] = APP }
   opts.config = opts.config or {}
   opts.config.scripts = { grants = { "ffi" } }
