@@ -19,8 +19,8 @@ test: setup-test $(NINJA)  ## install what is missing, build, run every test
 test-long:        ## the same with the figures that take their time
 	@TYCHO_TEST_LONG=1 $(MAKE) --no-print-directory test TEST_TIMEOUT=7200
 
-tsan:             ## the tests in C under the thread sanitizer
-	@$(MAKE) --no-print-directory test PRESET=tsan TESTS='-R "^c[.]|^sanitizers"'
+tsan:             ## the tests in C, and the library's, under the thread sanitizer
+	@$(MAKE) --no-print-directory test PRESET=tsan TESTS='-E "^(blackbox|corpus|lua[.])"'
 
 valgrind: setup-valgrind $(NINJA)  ## the tests in C under valgrind
 	@cmake --build --preset $(PRESET) --target tests
@@ -48,6 +48,10 @@ bench: setup-bench  ## ratios against nginx with Lua, from one run
 	@cmake --build --preset release --target bench_bare
 	@build/tycho run bench/run.lua
 
+bench-overload:   ## what becomes of a worker that gets more than it can do
+	@$(MAKE) --no-print-directory build PRESET=release
+	@build/tycho run bench/overload.lua
+
 setup: setup-build setup-test  ## install what build and test need
 
 setup-%:
@@ -65,4 +69,4 @@ clean:            ## remove build/
 help:             ## this list
 	@sed -nE 's/^([a-z-]+):[^#]*## */  make \1\t/p' Makefile
 
-.PHONY: build run test test-long tsan valgrind fuzz soak lint format docs bench setup clean help
+.PHONY: build run test test-long tsan valgrind fuzz soak lint format docs bench bench-overload setup clean help

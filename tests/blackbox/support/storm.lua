@@ -60,7 +60,8 @@ local function probe(run, port, book)
   end
 end
 
----Sends `rate` requests a second for `duration` seconds.
+---Sends `rate` requests a second for `duration` seconds. Figures are of all of them, from the first
+---one on.
 ---@async
 ---@param s blackbox.Server one worker of it
 ---@param rate number
