@@ -4,6 +4,7 @@
 local clock = require "tests.blackbox.support.clock"
 local fs = require "tycho.fs"
 local proc = require "tests.blackbox.support.proc"
+local process = require "tycho.process"
 
 local accounts = {}
 
@@ -19,6 +20,28 @@ local function threads(pid)
   return #fs.list(("/proc/%d/task"):format(pid))
 end
 
+-- How many descriptors are open of what: sockets, and so on, and each file.
+local function add_open(pid, open)
+  local _, out = process.run {
+    args = { "find", ("/proc/%d/fd"):format(pid), "-mindepth", "1", "-printf", "%l\n" },
+  }
+  for what in out:gmatch "[^\n]+" do
+    what = what:gsub(":%[%d+%]$", "")
+    open[what] = (open[what] or 0) + 1
+  end
+end
+
+local function describe_growth(now, before)
+  local parts = {}
+  for what, count in pairs(now) do
+    if count > (before[what] or 0) then
+      parts[#parts + 1] = ("%d more of %s"):format(count - (before[what] or 0), what)
+    end
+  end
+  table.sort(parts)
+  return table.concat(parts, ", ")
+end
+
 local function count_files(folder)
   local count = 0
   for _, name in ipairs(fs.list(folder)) do
@@ -31,12 +54,14 @@ end
 ---What it has now. Descriptors and threads are summed over its processes.
 ---@async
 ---@param s blackbox.Server
----@return table<string, number>
+---@return table<string, number> also `open`: how many descriptors of what
 function accounts.of(s)
-  local now = { processes = 0, fds = 0, threads = 0, connections = 0, requests = 0, fibers = 0 }
+  local now = { processes = 0, fds = 0, threads = 0, connections = 0, requests = 0, fibers = 0,
+    open = {} }
   for _, pid in ipairs(proc.tree(s.pid)) do
     now.processes = now.processes + 1
     now.fds = now.fds + proc.fds(pid)
+    add_open(pid, now.open)
     now.threads = now.threads + threads(pid)
   end
   for _, worker in ipairs(s:status().workers) do
@@ -76,9 +101,12 @@ function accounts.wait_back(s, before, timeout)
   clock.eventually(function()
     local now, more = accounts.of(s), {}
     for what, value in pairs(before) do
-      if now[what] > value then
+      if type(value) == "number" and now[what] > value then
         more[#more + 1] = ("%s %g, before %g"):format(what, now[what], value)
       end
+    end
+    if before.open then
+      more[#more + 1] = #more > 0 and describe_growth(now.open, before.open) or nil
     end
     table.sort(more)
     return #more == 0 or error(table.concat(more, "; "), 0)

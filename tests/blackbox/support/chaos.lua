@@ -35,6 +35,7 @@ end
 ---@param high integer
 ---@return integer
 function chaos.integer(low, high)
+  assert(low <= high, "nothing to choose from")
   return low + next_number() % (high - low + 1)
 end
 
