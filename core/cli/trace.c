@@ -12,6 +12,7 @@ enum { COUNT = 5, TIMEOUT_S = 60, FIBERS_MAX = 512, INDENT_MAX = 8 };
 struct result {
     struct cli *cli;
     unsigned shown;
+    bool is_refused; /* and that was said */
 };
 
 /* How deep each fiber of the request is below its handler. */
@@ -43,7 +44,12 @@ static void print_row(double at, double time, unsigned depth, const char *what, 
     fputc('\n', stdout);
 }
 
-static void print_step(yyjson_val *step, const unsigned *depths, double totals[2])
+struct totals {
+    double lua, waits;
+    double lua_until; /* the end of the last slice that was counted */
+};
+
+static void print_step(yyjson_val *step, const unsigned *depths, struct totals *totals)
 {
     const char *kind = answer_str(step, "kind"), *line = answer_str(step, "line");
     double at = answer_num(step, "at"), time = answer_num(step, "time");
@@ -55,10 +61,13 @@ static void print_step(yyjson_val *step, const unsigned *depths, double totals[2
         ty_buf_addf(&text, "child %" PRIu64, fiber);
     } else if (strcmp(kind, "wait") == 0) {
         ty_buf_addf(&text, "waits for %s", answer_str(step, "what"));
-        totals[1] += depth == 0 ? time : 0;
+        totals->waits += depth == 0 ? time : 0;
     } else {
         ty_buf_adds(&text, "Lua");
-        totals[0] += time;
+        if (at >= totals->lua_until) { /* else a child's, inside of its owner's */
+            totals->lua += time;
+            totals->lua_until = at + time;
+        }
     }
     print_row(at, time, depth, ty_buf_cstr(&text), line);
     ty_buf_close(&text);
@@ -67,7 +76,7 @@ static void print_step(yyjson_val *step, const unsigned *depths, double totals[2
 static void print_trace(yyjson_val *trace, double worker)
 {
     unsigned depths[FIBERS_MAX];
-    double totals[2] = {0};
+    struct totals totals = {0};
     yyjson_val *steps = yyjson_obj_get(trace, "steps"), *step;
     struct ty_buf head = {0};
     size_t i, count;
@@ -81,12 +90,12 @@ static void print_trace(yyjson_val *trace, double worker)
     term_print(stdout, TERM_DIM, "       at ms     took ms\n");
     measure_depths(steps, depths);
     print_row(0, answer_num(trace, "before"), 0, "reading, queue", "");
-    yyjson_arr_foreach(steps, i, count, step) print_step(step, depths, totals);
+    yyjson_arr_foreach(steps, i, count, step) print_step(step, depths, &totals);
     if (answer_num(trace, "omitted") > 0)
         printf("  %24s  and %.0f steps more\n", "", answer_num(trace, "omitted"));
     print_row(answer_num(trace, "answered_at"), answer_num(trace, "answer"), 0, "answer", "");
-    printf("  in all: Lua %.3f ms, waits of the handler %.3f ms\n\n", totals[0] * 1000,
-           totals[1] * 1000);
+    printf("  in all: Lua %.3f ms, waits of the handler %.3f ms\n\n", totals.lua * 1000,
+           totals.waits * 1000);
     fflush(stdout);
     ty_buf_close(&head);
 }
@@ -110,9 +119,9 @@ static void on_reply(const char *json, size_t len, void *arg)
     } else if (trace) {
         print_trace(trace, answer_num(root, "worker"));
         result->shown++;
-    } else if (*answer_str(seen, "error")) {
-        fprintf(stderr, "tycho: worker %.0f: %s\n", answer_num(root, "worker"),
-                answer_str(seen, "error"));
+    } else if (*answer_str(seen, "error") && !result->is_refused) {
+        fprintf(stderr, "tycho: %s\n", answer_str(seen, "error"));
+        result->is_refused = true;
     }
     yyjson_doc_free(doc);
 }
@@ -135,6 +144,8 @@ int cli_trace(struct cli *cli)
     ty_buf_adds(&command, "\"}");
     int code = cli_ask_all(cli, ty_buf_cstr(&command), on_reply, &result);
     ty_buf_close(&command);
+    if (result.is_refused && result.shown == 0)
+        return TY_EXIT_FAILED;
     if (code == TY_EXIT_DONE && result.shown < wanted) {
         fprintf(stderr, "tycho: %u of %.0f requests came in time\n", result.shown, wanted);
         return TY_EXIT_FAILED;

@@ -184,8 +184,8 @@ void ty_observe_trace(struct master *master, struct client *client, yyjson_val *
 
 static bool is_complete(const struct observation *o)
 {
-    if (o->wanted)
-        return o->seen == o->wanted;
+    if (o->wanted && o->seen >= o->wanted)
+        return true;
     for (unsigned i = 0; i < TY_SHM_SLOTS_MAX; i++)
         if (o->is_awaited[i])
             return false;
@@ -216,7 +216,7 @@ void ty_observe_heard(struct worker *worker, yyjson_val *message)
     if (message_bool(message, "last"))
         o->is_awaited[worker->slot] = false;
     pass_on(o, worker, message);
-    o->seen++;
+    o->seen += yyjson_obj_get(message, "error") == NULL;
     if (is_complete(o))
         finish(o);
 }

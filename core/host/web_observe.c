@@ -98,6 +98,27 @@ static void on_traced(const char *text, size_t len, void *arg)
     tell(o->web, &json);
 }
 
+/* Is there a route that is written so, now? */
+static bool has_route(struct web *web, const char *route)
+{
+    const char *pattern = strchr(route, '/');
+    struct ty_buf json = {0};
+    yyjson_doc *doc = NULL;
+    bool found = false;
+    size_t i, count;
+    yyjson_val *item;
+
+    if (pattern && web->active) {
+        web->engine->describe_routes(web->active->generation, &json);
+        doc = yyjson_read(json.data, json.len, 0);
+    }
+    yyjson_arr_foreach(yyjson_doc_get_root(doc), i, count, item) found =
+        found || strcmp(message_str(item, "path"), pattern) == 0;
+    yyjson_doc_free(doc);
+    ty_buf_close(&json);
+    return found;
+}
+
 static void open_trace(struct observation *o, yyjson_val *message)
 {
     const struct ty_trace_order order = {.route = message_str(message, "route"),
@@ -105,9 +126,12 @@ static void open_trace(struct observation *o, yyjson_val *message)
                                          .traced = on_traced,
                                          .arg = o};
 
+    if (!o->web->engine->trace || !has_route(o->web, order.route)) {
+        refuse(o->web, message_uint(message, "token"), "there is no such route: see tycho routes");
+        return;
+    }
     o->trace_token = message_uint(message, "token");
-    if (o->web->engine->trace)
-        o->web->engine->trace(&order);
+    o->web->engine->trace(&order);
 }
 
 static void close_trace(struct observation *o)
