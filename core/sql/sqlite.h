@@ -127,6 +127,9 @@ int ty_sqlite_guard(void *arg, int action, const char *a, const char *b, const c
 
 void ty_sqlite_run(struct ty_work *work);
 
+/* Refuses text with a NUL, where SQLite would stop reading and leave the rest undone. */
+int ty_sqlite_check_text(struct ty_sqlite_op *op);
+
 struct ty_sqlite_stmt *ty_sqlite_stmt_get(struct ty_sqlite_conn *conn, struct ty_sqlite_op *op);
 int ty_sqlite_stmt_bind(struct ty_sqlite_conn *conn, struct ty_sqlite_stmt *stmt,
                         struct ty_sqlite_op *op);

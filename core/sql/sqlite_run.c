@@ -194,6 +194,8 @@ static int run_script(struct ty_sqlite_conn *conn, struct ty_sqlite_op *op)
 {
     bool inner = conn->tx != NULL;
 
+    if (ty_sqlite_check_text(op) < 0)
+        return -1;
     if (ty_sqlite_conn_exec(conn, op, inner ? "SAVEPOINT script" : "BEGIN IMMEDIATE") < 0)
         return -1;
     int status = run_each(conn, op);

@@ -140,6 +140,13 @@ static int read_slots(struct ty_sqlite_stmt *stmt, struct ty_sqlite_op *op)
     return 0;
 }
 
+int ty_sqlite_check_text(struct ty_sqlite_op *op)
+{
+    if (!memchr(op->sql, '\0', op->sql_len))
+        return 0;
+    return ty_sqlite_fail(op, TY_ERR_INTERNAL, "SQLITE_ERROR", "a NUL in the statement");
+}
+
 static int prepare(struct ty_sqlite_conn *conn, struct ty_sqlite_stmt *stmt,
                    struct ty_sqlite_op *op)
 {
@@ -148,6 +155,8 @@ static int prepare(struct ty_sqlite_conn *conn, struct ty_sqlite_stmt *stmt,
 
     if (op->sql_len > TY_SQLITE_SQL_MAX)
         return ty_sqlite_fail(op, TY_ERR_TOO_LARGE, "SQLITE_TOOBIG", "the statement is too long");
+    if (ty_sqlite_check_text(op) < 0)
+        return -1;
     conn->refusal = NULL;
     int code = sqlite3_prepare_v3(conn->handle, op->sql, (int)op->sql_len + 1, flags, &stmt->handle,
                                   &tail);

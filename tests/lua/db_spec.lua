@@ -164,7 +164,14 @@ describe("tycho.db", function()
       assert.equal("internal", fails("select 1; select 2").kind)
       assert.equal("internal", fails("select $1", 1, 2).kind)
       assert.equal("internal", fails("select ?").kind)
+      assert.equal("internal", fails("select 1\0; select 2").kind)
       assert.matches("db_spec.lua:%d+: a statement is a string", fault(function() db.query(42) end))
+    end)
+
+    it("refuse a script that SQLite would not read to its end", function()
+      assert.is_false(pcall(db.script, "insert into notes(body) values ('a');\0 insert into notes"))
+
+      assert.equal(0, db.value "select count(*) from notes")
     end)
 
     it("are raised for what belongs to the connection", function()
