@@ -12,6 +12,7 @@
 #include "trace.h"
 #include "tycho/clock.h"
 #include "tycho/memory.h"
+#include "tycho/metrics.h"
 #include "vm.h"
 
 enum { POOL_MAX = 256, REFUSALS_MAX = 1000 };
@@ -280,6 +281,12 @@ static void prepare(struct ty_fiber *fiber, const struct ty_fiber_options *optio
     set->count++;
 }
 
+int ty_fiber_refuse(lua_State *L)
+{
+    ty_counter_add(ty_fibers_of(L)->refused, 1);
+    return ty_push_error(L, TY_ERR_UNAVAILABLE, "FIBERS", "too many fibers (lua.fibers_max)");
+}
+
 struct ty_fiber *ty_fiber_start(lua_State *L, int nargs, const struct ty_fiber_options *options)
 {
     struct ty_fibers *set = ty_fibers_of(L);
@@ -290,8 +297,7 @@ struct ty_fiber *ty_fiber_start(lua_State *L, int nargs, const struct ty_fiber_o
     /* What may throw comes first. */
     if (full) {
         lua_pop(L, nargs + 1);
-        nargs =
-            ty_push_error(L, TY_ERR_UNAVAILABLE, "FIBERS", "too many fibers (lua.fibers_max)") - 1;
+        nargs = ty_fiber_refuse(L) - 1;
     } else if (parent) {
         context = ty_fiber_derive_context(L, parent);
     }
@@ -537,12 +543,16 @@ uv_loop_t *ty_fiber_loop(lua_State *L)
 
 struct ty_fibers *ty_fibers_new(lua_State *L, uv_loop_t *loop, size_t max)
 {
+    static const struct ty_metric refused = {"tycho_fibers_refused_total",
+                                             "Fibers not started because there were too many.",
+                                             TY_COUNTER, NULL, 0};
     struct ty_fibers *set = ty_zalloc(sizeof(*set));
 
     set->L = L;
     set->vm = ty_vm_of(L);
     set->loop = loop;
     set->max = max;
+    set->refused = ty_metrics_series(&refused, NULL);
     uv_timer_init(loop, &set->timer);
     set->timer.data = set;
     return set;

@@ -124,6 +124,17 @@ static void on_child_done(struct ty_fiber *fiber, lua_State *co, int status, int
         ty_wake(&parent->children_wait, ty_push_nothing, NULL);
 }
 
+/* room() -> true, or nil and the error of one fiber too many */
+static int l_room(lua_State *L)
+{
+    struct ty_fibers *set = ty_fibers_of(L);
+
+    if (set->count >= set->max)
+        return ty_fiber_refuse(L);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
 /* spawn(handle, fn, ...): starts a child of the running fiber */
 static int l_spawn(lua_State *L)
 {
@@ -332,11 +343,14 @@ int ty_fiber_blame(lua_State *L, const char *message)
 int luaopen_tycho_core_fiber(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"at_top", l_at_top},       {"await", l_await},     {"cancel", l_cancel},
-        {"cancelled", l_cancelled}, {"context", l_context}, {"count", l_count},
-        {"forgive", l_forgive},     {"narrow", l_narrow},   {"remaining", l_remaining},
-        {"restore", l_restore},     {"running", l_running}, {"shield", l_shield},
-        {"sleep", l_sleep},         {"spawn", l_spawn},     {NULL, NULL},
+        {"at_top", l_at_top},       {"await", l_await},
+        {"cancel", l_cancel},       {"cancelled", l_cancelled},
+        {"context", l_context},     {"count", l_count},
+        {"forgive", l_forgive},     {"narrow", l_narrow},
+        {"remaining", l_remaining}, {"restore", l_restore},
+        {"room", l_room},           {"running", l_running},
+        {"shield", l_shield},       {"sleep", l_sleep},
+        {"spawn", l_spawn},         {NULL, NULL},
     };
 
     lua_pushlightuserdata(L, (void *)&handles_key);

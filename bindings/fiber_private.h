@@ -45,6 +45,7 @@ struct ty_fibers {
     struct ty_fiber *live;
     struct ty_fiber *pool;
     size_t count, pooled, max;
+    struct ty_series *refused;
     uv_timer_t timer; /* delivers `idle` from the loop */
     void (*idle)(void *arg);
     void *idle_arg;
@@ -53,6 +54,9 @@ struct ty_fibers {
 extern char ty_park_token;
 
 struct ty_fibers *ty_fibers_of(lua_State *L);
+
+/* Pushes nil and the error of one fiber too many, and counts it. */
+int ty_fiber_refuse(lua_State *L);
 
 /* Makes a context for a child of `parent`: a reference, or LUA_NOREF if the parent has none. */
 int ty_fiber_derive_context(lua_State *L, struct ty_fiber *parent);

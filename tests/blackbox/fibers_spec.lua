@@ -158,3 +158,77 @@ describe("a request that waits", function()
     assert.equal(200, s:request("GET", "/ended").status)
   end)
 end)
+
+-- Spawns until it is refused, and says how far it came.
+local GREEDY = [[
+local app, fiber = require "tycho.app", require "tycho.fiber"
+
+app.get("/greedy", function()
+  local count, err = 0, nil
+  repeat
+    local fine, problem = pcall(fiber.spawn, fiber.sleep, 60)
+    count, err = fine and count + 1 or count, problem
+  until not fine
+  return { count = count, kind = err.kind, detail = err.detail, message = err.message }
+end)
+app.get("/all", function()
+  local many = {}
+  for i = 1, 200 do
+    many[i] = function() fiber.sleep(60) end
+  end
+  fiber.all(many)
+end)
+app.get("/wait", function() fiber.sleep(60) end)
+app.get("/", function() return {} end)
+]]
+
+describe("work beside the requests", function()
+  after_each(server.clean_up)
+
+  local function start()
+    return server.start {
+      scripts = { ["app/main.lua"] = GREEDY }, config = { lua = { fibers_max = 50 } }, workers = 1,
+    }
+  end
+
+  local function live(s)
+    return s:metrics():sum "tycho_worker_fibers"
+  end
+
+  it("is bounded by lua.fibers_max: one more is an error that says so, and counted", function()
+    local s = start()
+    local res = s:request("GET", "/greedy"):json()
+
+    assert.equal(49, res.count) -- the request is the fiftieth
+    assert.equal("unavailable", res.kind)
+    assert.matches("lua.fibers_max", res.message)
+    assert.equal(1, s:metrics():sum "tycho_fibers_refused_total")
+    clock.eventually(function() return live(s) == 0 end) -- what it started ended with it
+    assert.equal(200, s:request("GET", "/").status)
+  end)
+
+  it("of all at once fails as a whole, and leaves nothing behind", function()
+    local s = start()
+
+    assert.equal(503, s:request("GET", "/all").status)
+    clock.eventually(function() return live(s) == 0 end)
+    assert.equal(200, s:request("GET", "/").status)
+  end)
+
+  it("that uses all there is leaves a 503 for further requests, and health to say so", function()
+    local s = start()
+    local waiting = {}
+    for i = 1, 50 do
+      waiting[i] = s:connect()
+      waiting[i]:send("GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
+    end
+    clock.eventually(function() return live(s) == 50 end)
+
+    assert.equal(503, s:request("GET", "/").status)
+    assert.equal(200, s:request("GET", "/livez").status)
+    for _, conn in ipairs(waiting) do
+      conn:close()
+    end
+    clock.eventually(function() return s:request("GET", "/").status == 200 end)
+  end)
+end)

@@ -64,6 +64,12 @@ function Handle:cancel()
   core.cancel(self)
 end
 
+local function start(fn, ...)
+  local handle = setmetatable({}, Handle)
+  core.spawn(handle, fn, ...)
+  return handle
+end
+
 ---Starts `fn(...)` as a child of the running fiber. An error that nobody joins reaches the owner
 ---when the owner ends; children that still run then are cancelled.
 ---
@@ -74,17 +80,17 @@ end
 ---@param fn fun(...: any): any
 ---@param ... any its arguments
 ---@return tycho.fiber.Handle
+---Raises `unavailable` (detail FIBERS) when there are lua.fibers_max already.
 function fiber.spawn(fn, ...)
   check_function(fn, "spawn")
-  local handle = setmetatable({}, Handle)
-  core.spawn(handle, fn, ...)
-  return handle
+  check(core.room())
+  return start(fn, ...)
 end
 
 local function start_each(functions)
   local handles = {}
   for i, fn in ipairs(functions) do
-    handles[i] = fiber.spawn(fn)
+    handles[i] = start(fn)
   end
   return handles
 end
