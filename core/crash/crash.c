@@ -131,17 +131,28 @@ static void wait_for_log(void)
         nanosleep(&pause, NULL);
 }
 
-/* Past the log's own thread and locks. */
+static bool write_to(int fd, size_t len)
+{
+    struct pollfd pfd = {.fd = fd, .events = POLLOUT};
+
+    while (poll(&pfd, 1, WRITE_MS) == 1) {
+        if (write(fd, crash.record, len) == (ssize_t)len)
+            return true;
+        if (errno != EINTR && errno != EAGAIN)
+            break;
+    }
+    return false;
+}
+
+/* Past the log's own thread and locks; to standard error if the log's disk is full. */
 static void write_record(void)
 {
     struct ty_log_sink sink = ty_log_sink();
-    struct pollfd pfd = {.fd = sink.fd, .events = POLLOUT};
     size_t len = sink.pretty ? crash_format_pretty(&crash.facts, crash.record, CRASH_RECORD_MAX)
                              : crash_format_json(&crash.facts, crash.record, CRASH_RECORD_MAX);
 
-    while (poll(&pfd, 1, WRITE_MS) == 1)
-        if (write(sink.fd, crash.record, len) >= 0 || (errno != EINTR && errno != EAGAIN))
-            return;
+    if (!write_to(sink.fd, len) && sink.fd != STDERR_FILENO)
+        write_to(STDERR_FILENO, len);
 }
 
 /* What the signal does when nobody handles it. */

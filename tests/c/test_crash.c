@@ -4,6 +4,7 @@
 #include <stdint.h>
 /* cmocka.h needs the four above */
 #include <cmocka.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -57,6 +58,7 @@ struct death {
     void (*die)(void);
     ty_crash_scripts_fn *scripts;
     const char *running;
+    const char *log; /* NULL: the file that is read */
     bool pretty;
 };
 
@@ -67,7 +69,8 @@ static yyjson_doc *doc;
 static int die_of(const struct death *death)
 {
     static struct ty_slot slot;
-    const struct ty_log_options log = {.path = path, .pretty = death->pretty, .role = "web"};
+    const struct ty_log_options log = {
+        .path = death->log ? death->log : path, .pretty = death->pretty, .role = "web"};
     const struct ty_crash_options options = {
         .who = "web worker 3", .role = "web", .slot = &slot, .scripts = death->scripts};
     int pid, status;
@@ -79,6 +82,8 @@ static int die_of(const struct death *death)
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         strcpy(slot.generation, "0123456789ab");
         strcpy(slot.running, death->running ? death->running : "GET /a/{id} app/a.lua:3");
+        if (death->log)
+            dup2(open(path, O_WRONLY | O_APPEND), STDERR_FILENO);
         ty_log_open(&log);
         ty_crash_allow_cores(false);
         ty_crash_open(&options);
@@ -340,6 +345,15 @@ static void whatever_it_holds_it_is_one_json_object_of_4_kib_at_most(void **stat
     assert_int_equal(strlen(item("lua", 0)), 400);
 }
 
+static void a_log_that_takes_nothing_is_replaced_by_standard_error(void **state)
+{
+    (void)state;
+    needs_the_handler();
+    die_of(&(struct death){.die = write_to_null, .log = "/dev/full"});
+
+    assert_string_equal(member("signal"), "SIGSEGV");
+}
+
 static void people_get_lines(void **state)
 {
     (void)state;
@@ -400,6 +414,7 @@ int main(void)
         cmocka_unit_test(crashes_at_the_same_time_leave_one_record),
         cmocka_unit_test(what_was_logged_before_is_there_too),
         cmocka_unit_test(whatever_it_holds_it_is_one_json_object_of_4_kib_at_most),
+        cmocka_unit_test(a_log_that_takes_nothing_is_replaced_by_standard_error),
         cmocka_unit_test(people_get_lines),
         cmocka_unit_test(no_core_and_no_look_inside_unless_allowed),
     };
