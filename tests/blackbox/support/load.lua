@@ -19,8 +19,8 @@ local load = {}
 ---@field timeout? number seconds for one answer; 10 by default
 ---@field request? fun(id: integer): string, string, table? method, target, options of `http.format`
 ---@field check? fun(res: blackbox.Response, id: integer): boolean|string|nil, string? raises, or
----returns false and why, when the answer is wrong, or the name of another outcome, which is counted;
----by default any 2xx is right
+---returns false and why, when the answer is wrong; or returns the name of another outcome, to be
+---counted; by default any 2xx is right
 ---@field random? boolean requests come at random, as from many clients that know nothing of each
 ---other, not at equal intervals
 ---@field retry? boolean a request on a reused connection that ends without a byte of answer is sent

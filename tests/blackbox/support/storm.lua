@@ -41,7 +41,8 @@ storm.CONFIG = { scripts = { grants = { "ffi" } }, http = { access_log = false }
 
 local function check(res)
   if res.status == 503 then
-    return res.headers["retry-after"] == "1" and not res.closes and "shed", "503 without Retry-After"
+    local proper = res.headers["retry-after"] == "1" and not res.closes
+    return proper and "shed", not proper and "503 without Retry-After" or nil
   end
   return res.status == 200 and res.body == "burned", "status " .. res.status
 end

@@ -46,6 +46,19 @@ local function check_type(name, value, wanted, level)
   end
 end
 
+-- What is neither of a wrong type nor negative.
+local function check_value(opts, level)
+  if opts.auth and type(opts.auth) ~= "string" then
+    fail(level + 1, "auth: the name of an authenticator is wanted, or false")
+  elseif opts.slice_max and (opts.slice_max < 0.01 or opts.slice_max > 4) then
+    fail(level + 1, "slice_max: 0.01 to 4 seconds are possible")
+  elseif opts.concurrency and (opts.concurrency % 1 ~= 0 or opts.concurrency > 1e9) then
+    fail(level + 1, "concurrency: a whole number is wanted")
+  elseif opts.status and (opts.status < 200 or opts.status > 599) then
+    fail(level + 1, "status: %s is not a final status", tostring(opts.status))
+  end
+end
+
 ---The values of a group's or route's options.
 function declare.check(opts, level)
   for name, wanted in pairs(TYPES) do
@@ -58,15 +71,7 @@ function declare.check(opts, level)
       fail(level + 1, "%s: a schema is wanted, not a %s", name, type(opts[name]))
     end
   end
-  if opts.auth and type(opts.auth) ~= "string" then
-    fail(level + 1, "auth: the name of an authenticator is wanted, or false")
-  elseif opts.slice_max and (opts.slice_max < 0.01 or opts.slice_max > 4) then
-    fail(level + 1, "slice_max: 0.01 to 4 seconds are possible")
-  elseif opts.concurrency and (opts.concurrency % 1 ~= 0 or opts.concurrency > 1e9) then
-    fail(level + 1, "concurrency: a whole number is wanted")
-  elseif opts.status and (opts.status < 200 or opts.status > 599) then
-    fail(level + 1, "status: %s is not a final status", tostring(opts.status))
-  end
+  check_value(opts, level + 1)
 end
 
 local function middleware_of(value, level)
