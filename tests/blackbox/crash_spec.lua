@@ -83,6 +83,11 @@ local function ask(s, target)
   return conn
 end
 
+-- The master's own record comes a moment later.
+local function until_logged(s, pattern)
+  clock.eventually(function() return s:log():find(pattern) end, 5, pattern)
+end
+
 local function until_all_serve(s)
   clock.eventually(function()
     for _, worker in ipairs(s:status().workers) do
@@ -127,8 +132,7 @@ describe("a worker that crashes", function()
     assert.matches("^tycho%+0x%x+", record.backtrace[1])
     assert.matches("uv_run%+0x%x+", table.concat(record.backtrace, "\n"))
 
-    local log = s:log()
-    assert.matches("killed by signal 11 .-it was running GET /null/{id}", log)
+    until_logged(s, "killed by signal 11 .-it was running GET /null/{id}")
   end)
 
   it("in a C function names that", function()
@@ -159,12 +163,12 @@ describe("a worker that crashes", function()
     local record = crashes(s, 1)[1]
     assert.equal("GET /broken", record.route)
     assert.is_true(#record.backtrace > 3)
-    assert.matches("killed by signal 11", s:log())
+    until_logged(s, "killed by signal 11")
   end)
 
   it("by a signal from outside says who sent it, and what ran: nothing, or a loop", function()
     needs_the_handler()
-    local s = start()
+    local s = start { config = { lua = { slice_max = "4s" } } }
     send_signal(s:workers()[1], "SEGV")
     local first = crashes(s, 1)[1]
     assert.matches("sent by process %d+", first.msg)
@@ -176,10 +180,10 @@ describe("a worker that crashes", function()
     local pid
     clock.eventually(function()
       for _, worker in ipairs(s:workers()) do
-        pid = proc.cpu(worker) > 0.2 and worker or pid
+        pid = proc.cpu(worker) > 0.15 and worker or pid
       end
       return pid
-    end, 2, "a worker in the loop")
+    end, 4, "a worker in the loop")
     send_signal(pid, "BUS")
     local second = crashes(s, 2)[2]
     assert.equal("SIGBUS", second.signal)
@@ -245,13 +249,13 @@ describe("a worker that is stuck in C", function()
     ask(s, "/stuck")
 
     local record = crashes(s, 1)[1]
-    assert.is_true(clock.now() - began < 3)
+    assert.is_true(clock.now() - began < 4)
     assert.equal("stuck", record.reason)
     assert.equal("GET /stuck", record.route)
     assert.matches("app/main%.lua:27 ", record.lua[2])
     assert.matches("pthread_mutex_lock", table.concat(record.backtrace, "\n"))
-    assert.matches("not answered for 1%d%d%d ms: killing it; it was running GET /stuck", s:log())
-    clock.eventually(function() return s:log():find "was killed by signal" end, 2)
+    until_logged(s, "not answered for 1%d%d%d ms: killing it; it was running GET /stuck")
+    until_logged(s, "was killed by signal")
     until_all_serve(s)
     assert.equal(200, s:request("GET", "/").status)
   end)
