@@ -103,8 +103,9 @@ describe("a client that goes away", function()
 
   -- Database connections are opened at the first use, and kept.
   setup(function()
-    leave("/wait/statement", "close")
-    leave("/wait/query", "close")
+    leave("/wait/transaction", "close")
+    assert.equal(200, s:request("GET", "/read").status)
+    assert.equal(200, s:request("GET", "/write").status)
     accounts.wait_idle(s)
     before = accounts.of(s)
   end)
