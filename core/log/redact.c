@@ -75,6 +75,8 @@ static struct ty_slice name_before(const char *text, size_t at, bool *quoted)
         at--;
     if (*quoted && at > 0 && text[at - 1] == '\\') /* JSON inside a JSON string */
         at--;
+    if (at > 0 && text[at - 1] == ']') /* user[password]=... */
+        at--;
 
     size_t end = at;
     while (at > 0 && end - at < NAME_MAX_LEN && is_name_char(text[at - 1]))
@@ -107,11 +109,26 @@ static size_t quoted_end(const char *text, size_t len, size_t at, bool nested)
     return at < len ? at : len;
 }
 
-/* Where the value that follows '=' or ':' ends. A header's value has spaces in it. */
-static size_t value_end(const char *text, size_t len, size_t at, char separator)
+/* Is the '=' at `at` one of an address's query, "?a=b&c=d"? */
+static bool is_in_query(const char *text, size_t at)
 {
-    const char *ends = separator == '=' ? " \t\r\n&;,'\")}]" : "\r\n'\"}]";
+    size_t from = at > NAME_MAX_LEN ? at - NAME_MAX_LEN : 0;
 
+    while (at > from && !strchr(" \t\r\n?&\"'", text[at - 1]))
+        at--;
+    return at > from && (text[at - 1] == '?' || text[at - 1] == '&');
+}
+
+/* Behind this a value ends. A header's value has spaces in it; in a query little has a meaning. */
+static const char *ends_of(const char *text, size_t separator)
+{
+    if (text[separator] == ':')
+        return "\r\n'\"}]";
+    return is_in_query(text, separator) ? " \t\r\n&#\"" : " \t\r\n&;,'\")}]";
+}
+
+static size_t value_end(const char *text, size_t len, size_t at, const char *ends)
+{
     while (at < len && text[at] && !strchr(ends, text[at]))
         at++;
     return at;
@@ -120,7 +137,7 @@ static size_t value_end(const char *text, size_t len, size_t at, char separator)
 /* Leaves out the value behind the separator at `at`; returns where the text goes on. */
 static size_t skip_value(struct ty_buf *out, const char *text, size_t len, size_t at)
 {
-    char separator = text[at];
+    const char *ends = ends_of(text, at);
     size_t start = at + 1;
 
     while (start < len && text[start] == ' ')
@@ -128,10 +145,10 @@ static size_t skip_value(struct ty_buf *out, const char *text, size_t len, size_
     bool nested = start < len && text[start] == '\\';
     start += nested;
 
-    bool quoted = start < len && (text[start] == '"' || text[start] == '\'');
+    bool quoted =
+        start < len && (text[start] == '"' || text[start] == '\'') && strchr(ends, text[start]);
     size_t from = start + quoted;
-    size_t end =
-        quoted ? quoted_end(text, len, from, nested) : value_end(text, len, from, separator);
+    size_t end = quoted ? quoted_end(text, len, from, nested) : value_end(text, len, from, ends);
 
     ty_buf_add(out, text + at, from - at);
     if (end > from)
@@ -182,7 +199,7 @@ static size_t redact_at(struct ty_buf *out, const char *text, size_t len, size_t
         return skip_value(out, text, len, at);
     if ((c | 0x20) == 'b' || (c | 0x20) == 'd') {
         size_t from = credential_at(text, len, at);
-        size_t end = from ? value_end(text, len, from, '=') : 0;
+        size_t end = from ? value_end(text, len, from, " \t\r\n&;,'\")}]") : 0;
 
         if (end >= from + 8) { /* "basic auth" is prose */
             ty_buf_add(out, text + at, from - at);

@@ -28,6 +28,10 @@ static void secrets_are_taken_out_of_texts(void **state)
         "GET /a?x=1&token=CANARY&y=2 HTTP/1.1",
         "GET /a?access_token=CANARY",
         "GET /a?API_KEY=CANARY#f",
+        "GET /a?password=it's(CANARY),CANARY;CANARY&x=1",
+        "GET /a?x=1&password='CANARY'CANARY",
+        "GET /a?user[password]=CANARY",
+        "GET /a?user[0][pwd]=CANARY&x=1",
         "cannot reach postgres://user:CANARY@db:5432/shop?sslmode=off",
         "cannot reach redis://:CAN@ARY@cache",
         "host=db password=CANARY user=x",
@@ -62,6 +66,10 @@ static void what_is_around_a_secret_stays(void **state)
     (void)state;
     assert_string_equal(cleaned("GET /a?token=x&y=2 HTTP/1.1"),
                         "GET /a?token=[redacted]&y=2 HTTP/1.1");
+    assert_string_equal(cleaned("GET /a?token=x,y&z=2#3 HTTP/1.1"),
+                        "GET /a?token=[redacted]&z=2#3 HTTP/1.1");
+    assert_string_equal(cleaned("fetched 'https://a/b?token=x' twice"),
+                        "fetched 'https://a/b?token=[redacted] twice");
     assert_string_equal(cleaned("to postgres://u:p@db:5432/shop?a=b!"),
                         "to postgres://[redacted]@db:5432/shop?a=b!");
     assert_string_equal(cleaned("{'password':'x','n':1}"), "{'password':'[redacted]','n':1}");
