@@ -71,7 +71,7 @@ local function add_folder(scripts, folder)
   end
 end
 
----Starts the server.
+---Starts the server. It sheds no load: that the machine is busy with something else is no fault.
 ---@async
 ---@param workers integer
 ---@return blackbox.Server
@@ -79,7 +79,9 @@ function ground.start(workers)
   local scripts = ground.version(0)
   add_folder(scripts, "app")
   add_folder(scripts, "migrations")
-  return server.start { scripts = scripts, workers = workers, timeout = 60 }
+  return server.start {
+    scripts = scripts, workers = workers, timeout = 60, config = { http = { shed_lag = "0s" } },
+  }
 end
 
 return ground
