@@ -149,6 +149,53 @@ describe("a reload", function()
   end)
 end)
 
+describe("a reload in which somebody dies", function()
+  after_each(server.clean_up)
+
+  local function is_settled(s)
+    local status = s:status()
+    for _, worker in ipairs(status.workers) do
+      if worker.state ~= "serving" or worker.generation ~= status.generation
+        or worker.generations ~= 1 then
+        return false
+      end
+    end
+    return not status.reloading
+  end
+
+  it("ends on one version, whoever it is and whenever that happens", function()
+    local s = start()
+    for version = 1, 5 do
+      write_version(s, version)
+      local reload = fiber.spawn(function() return s:cli "reload" end)
+      fiber.sleep(version * 0.007) -- somewhere between the first step and the last
+      local children = proc.children(s.pid) -- the trial is one of them while it lasts
+      process.run { args = { "kill", "-9", tostring(children[version % #children + 1]) } }
+      local code = reload:join()
+
+      clock.eventually(function() return is_settled(s) end, 20, "agreement")
+      local serving = version_of(s:request("GET", "/"))
+      assert.is_true(code ~= 0 or serving == version)
+      assert_version(s, serving)
+    end
+  end)
+
+  it("ends with the server when that is told to stop", function()
+    local s = start()
+    for version = 1, 4 do
+      write_version(s, version)
+      local reload = fiber.spawn(function() return pcall(s.cli, s, "reload") end)
+      fiber.sleep(version * 0.01)
+      assert.equal(0, s:stop(5).code)
+      reload:join()
+      assert.same({}, proc.in_folder(s.folder))
+      s:launch()
+      s:wait_ready()
+      assert_version(s, version)
+    end
+  end)
+end)
+
 describe("a broken application", function()
   after_each(server.clean_up)
 
