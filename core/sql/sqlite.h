@@ -83,6 +83,7 @@ struct ty_sqlite {
     bool in_memory;
     bool ready; /* the writer was open once, so the file is there and in WAL mode */
     bool up;
+    uint64_t complained_ms; /* when the log last said that it is not; 0: never */
     struct ty_sqlite_options options;
     struct ty_lane *lane;
 

@@ -4,8 +4,9 @@
 #include <string.h>
 
 #include "tycho/clock.h"
+#include "tycho/log.h"
 
-enum { NS_PER_MS = 1000000 };
+enum { NS_PER_MS = 1000000, COMPLAIN_MS = 10000 };
 
 /* ---- telling: always from the loop, never from inside the call that started the operation */
 
@@ -233,14 +234,27 @@ static void place(struct ty_sqlite *db, struct ty_sqlite_op *op, bool reads)
     ty_sqlite_submit(conn, op);
 }
 
+/* Whoever asked gets a 503, which no log explains. Once in a while: it may be everybody. */
+static void complain(struct ty_sqlite *db, const struct ty_sqlite_op *op)
+{
+    uint64_t now = ty_now_ms();
+
+    if (db->complained_ms && now - db->complained_ms < COMPLAIN_MS)
+        return;
+    db->complained_ms = now;
+    ty_log_error("db", "database %s cannot be used: %s", db->name, op->error.message);
+}
+
 static void note_health(struct ty_sqlite *db, const struct ty_sqlite_op *op)
 {
     if (db->conns[0].op == NULL && db->conns[0].handle)
         db->ready = true;
-    if (op->status == 0)
+    if (op->status == 0) {
         db->up = true;
-    else if (ty_sqlite_is_outage(op->code))
+    } else if (ty_sqlite_is_outage(op->code)) {
         db->up = false;
+        complain(db, op);
+    }
 }
 
 static void on_run_done(struct ty_work *work, int status)

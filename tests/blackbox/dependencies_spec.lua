@@ -44,6 +44,9 @@ describe("a database that cannot be used at the start", function()
     end
     assert.equal(200, s:request("GET", "/plain").status)
     assert.equal(503, s:request("GET", "/rows").status)
+    clock.eventually(function()
+      return s:log():find("database default cannot be used: sqlite: ", 1, true)
+    end, 5, "the reason in the log")
   end)
 
   it("is used within two seconds of appearing", function()
