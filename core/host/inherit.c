@@ -178,6 +178,11 @@ void ty_inheritance_taken(const struct inheritance *inheritance)
     send_text(inheritance, "taken", "");
 }
 
+void ty_inheritance_stopping(const struct inheritance *inheritance)
+{
+    send_text(inheritance, "stopping", "");
+}
+
 void ty_inheritance_fail(const struct inheritance *inheritance, const char *why)
 {
     send_text(inheritance, "failed", why);

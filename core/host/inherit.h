@@ -31,5 +31,7 @@ void ty_inheritance_say(const struct inheritance *inheritance, const char *text)
 void ty_inheritance_ready(struct master *master);
 /* Serves; the predecessor may go. */
 void ty_inheritance_taken(const struct inheritance *inheritance);
+/* Stops because it was told to: the predecessor is not to serve again. */
+void ty_inheritance_stopping(const struct inheritance *inheritance);
 /* Will end, and why. */
 void ty_inheritance_fail(const struct inheritance *inheritance, const char *why);

@@ -86,6 +86,7 @@ void ty_master_stop(struct master *master)
     }
     ty_log_info("host", "stopping");
     ty_notify_send(&master->notify, "STOPPING=1");
+    ty_inheritance_stopping(master->inheritance);
     if (!master->is_ready)
         master->exit_code = 1; /* told to stop before it served */
     ty_reload_cancel(master->reload);

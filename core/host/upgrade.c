@@ -33,9 +33,9 @@ struct upgrade {
     int pid; /* its own word for it: what we started may be a script around it */
     char version[32];
     bool shares_web, shares_admin; /* it accepts on our sockets; else on others */
-    bool is_stop_passed_on;
-    struct ty_buf why; /* it will not do; "" if that is not known yet */
-    char doing[128];   /* what it said last */
+    bool is_over;                  /* both are told to stop */
+    struct ty_buf why;             /* it will not do; "" if that is not known yet */
+    char doing[128];               /* what it said last */
 };
 
 /* ---- telling whoever asked */
@@ -133,7 +133,7 @@ static void on_ended(struct child *child, int exit_code, int signal, void *arg)
 
     (void)child;
     upgrade->child = NULL;
-    if (upgrade->master->is_closing) {
+    if (upgrade->master->is_closing || upgrade->is_over) {
         ty_control_sweep(upgrade->master->control);
         ty_pid_file_sweep(&upgrade->master->pid_file);
         return;
@@ -221,6 +221,8 @@ static void on_message(struct child *child, const char *json, size_t len, void *
         call(upgrade, message);
     else if (strcmp(type, "taken") == 0 && upgrade->phase == CALLED && is_wanted)
         hand_over(upgrade);
+    else if (strcmp(type, "stopping") == 0 && upgrade->phase == DRAINING)
+        upgrade->is_over = true;
     else if (strcmp(type, "failed") == 0 && upgrade->why.len == 0)
         ty_buf_adds(&upgrade->why, text);
     yyjson_doc_free(doc);
@@ -347,9 +349,9 @@ bool ty_upgrade_stop(struct upgrade *upgrade)
         give_up(upgrade, "the server was told to stop");
     else if (upgrade->phase != IDLE && channel)
         ty_channel_send(channel, -1, json, sizeof(json) - 1);
-    if (upgrade->phase != DRAINING || upgrade->is_stop_passed_on)
+    if (upgrade->phase != DRAINING || upgrade->is_over)
         return false;
-    upgrade->is_stop_passed_on = true;
+    upgrade->is_over = true;
     return true;
 }
 

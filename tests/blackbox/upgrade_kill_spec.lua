@@ -107,6 +107,7 @@ describe("a server whose master is killed at any moment", function()
 
   it("can be started again within two seconds", function()
     local s = upgrade.start { wait = false }
+    local worst = 0
     local deeds = {
       start = function() end,
       reload = function() return fiber.spawn(function() s:cli("reload", "--force") end) end,
@@ -134,8 +135,11 @@ describe("a server whose master is killed at any moment", function()
         return not proc.is_alive(s.pid) or s:request("GET", "/").status == 200
       end, 5, "service after a kill while doing: " .. deed)
       assert.is_true(proc.is_alive(s.pid), deed .. ": " .. s:output())
-      assert.is_true(clock.now() - began < 2, ("%s: %.3f s"):format(deed, clock.now() - began))
+      local took = clock.now() - began
+      assert.is_true(took < 2, ("%s: %.3f s"):format(deed, took))
+      worst = math.max(worst, took)
     end
     s:wait_ready()
+    print(("worst start after a kill: %.0f ms"):format(worst * 1e3))
   end)
 end)
