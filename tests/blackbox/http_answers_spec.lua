@@ -74,12 +74,16 @@ describe("answers", function()
   end)
 
   it("to HEAD have the fields of GET and no body", function()
-    for _, target in ipairs { "/text", "/empty", "/number/1", "/missing" } do
+    for _, target in ipairs {
+      "/text", "/empty", "/number/1", "/missing", "/fail", "/stream", "/nothing", "/unchanged",
+      "/redirect?x=1",
+    } do
       local conn = s:connect()
       local get, head = conn:request("GET", target), conn:request("HEAD", target)
 
       assert.equal(get.status, head.status)
       assert.equal(get.headers["content-length"], head.headers["content-length"])
+      assert.equal(get.headers["transfer-encoding"], head.headers["transfer-encoding"])
       assert.equal(get.headers["content-type"], head.headers["content-type"])
       assert.equal(get.headers["x-extra"], head.headers["x-extra"])
       assert.equal("", head.body)
