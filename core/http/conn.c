@@ -138,6 +138,8 @@ static void stash(struct ty_http_conn *conn, const char *data, size_t len)
     if (conn->pending.len >= max && conn->is_reading) {
         stop_reading(conn);
         ty_measure_limit(&server->measure, TY_LIMIT_PENDING);
+        if (conn->phase == TY_CONN_SITE)
+            ty_conn_set_deadline(conn, TY_DEADLINE_STUFFED, TY_STUFFED_LOOK_MS);
     }
 }
 
@@ -208,7 +210,7 @@ static void settle(struct ty_http_conn *conn)
 
     switch (conn->phase) {
     case TY_CONN_IDLE:
-        if (conn->deadline == TY_DEADLINE_NONE)
+        if (conn->deadline == TY_DEADLINE_NONE || conn->deadline == TY_DEADLINE_STUFFED)
             ty_conn_set_deadline(conn, TY_DEADLINE_KEEPALIVE, limits->keepalive_timeout_ms);
         break;
     case TY_CONN_HEAD:
@@ -232,7 +234,8 @@ static void settle(struct ty_http_conn *conn)
         start_reading(conn);
         break;
     case TY_CONN_SITE:
-        ty_conn_set_deadline(conn, TY_DEADLINE_NONE, 0);
+        ty_conn_set_deadline(conn, conn->is_reading ? TY_DEADLINE_NONE : TY_DEADLINE_STUFFED,
+                             TY_STUFFED_LOOK_MS);
         break;
     default:
         break;

@@ -33,7 +33,10 @@ enum ty_deadline {
     TY_DEADLINE_BODY,
     TY_DEADLINE_KEEPALIVE,
     TY_DEADLINE_LINGER,
+    TY_DEADLINE_STUFFED, /* reading has stopped: time to look whether the client is still there */
 };
+
+enum { TY_STUFFED_LOOK_MS = 100 };
 
 /* Bytes that the socket did not take at once. Exists only while there are any. */
 struct ty_output {

@@ -1,4 +1,6 @@
 /* What happens to a connection when its time is up, or the server's. */
+#define _GNU_SOURCE /* POLLRDHUP */
+#include <poll.h>
 #include <sys/socket.h>
 
 #include "http/conn.h"
@@ -16,6 +18,15 @@ static bool has_unread(struct ty_http_conn *conn)
 
     return uv_fileno((uv_handle_t *)&conn->tcp, &fd) == 0 &&
            recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
+/* Nothing is read, so the loop does not see the end behind what is waiting. A client that has been
+ * seen to shut its side is gone only when both are. */
+static bool is_hung_up(struct ty_http_conn *conn)
+{
+    struct pollfd look = {.events = conn->is_ended ? 0 : POLLRDHUP};
+
+    return uv_fileno((uv_handle_t *)&conn->tcp, &look.fd) == 0 && poll(&look, 1, 0) > 0;
 }
 
 void ty_conn_drain(struct ty_http_conn *conn)
@@ -67,6 +78,14 @@ static void on_input_due(struct ty_http_conn *conn)
         if (!server->is_draining)
             ty_measure_limit(&server->measure, TY_LIMIT_KEEPALIVE);
         ty_conn_lose(conn);
+        break;
+    case TY_DEADLINE_STUFFED:
+        if (conn->is_reading)
+            ty_conn_set_deadline(conn, TY_DEADLINE_NONE, 0);
+        else if (is_hung_up(conn))
+            ty_conn_lose(conn);
+        else
+            ty_conn_set_deadline(conn, TY_DEADLINE_STUFFED, TY_STUFFED_LOOK_MS);
         break;
     default:
         ty_conn_lose(conn);

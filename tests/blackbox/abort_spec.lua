@@ -85,10 +85,10 @@ describe("a client that goes away", function()
   end)
   teardown(server.clean_up)
 
-  local function leave(target, how)
+  local function leave(target, how, more)
     count = count + 1
     local name = "n" .. count
-    local conn = s:connect():send(http.format("GET", target .. "?name=" .. name))
+    local conn = s:connect():send(http.format("GET", target .. "?name=" .. name) .. (more or ""))
     local asking = s:connect()
     local function ask(what)
       return asking:request("GET", what .. name):json()
@@ -140,6 +140,17 @@ describe("a client that goes away", function()
         accounts.wait_back(s, before)
       end)
     end
+  end
+
+  for name, how in pairs { FIN = "close", RST = "reset" } do
+    it("is seen although it has sent more than is read ahead: " .. name, function()
+      local more = http.format("GET", "/read"):rep(3000)
+      assert.is_true(#more > 64 * 1024)
+      local ended, took = leave("/wait/sleep", how, more)
+      assert.equal("cancelled", ended.kind)
+      assert.is_true(took < 1, ("%.0f ms"):format(took * 1e3)) -- looked after every 100 ms
+      accounts.wait_back(s, before)
+    end)
   end
 
   it("is counted, and is no error in the log", function()
