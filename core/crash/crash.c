@@ -51,62 +51,63 @@ static struct {
     volatile sig_atomic_t is_guarded;
     sigjmp_buf point; /* where a fault while gathering goes on */
     char record[CRASH_RECORD_MAX];
-} crash;
+} crash_state;
 
 /* ---- gathering: each step may fault or hang */
 
 static void gather_time(void)
 {
-    ty_rfc3339(ty_wall_us(), crash.facts.time);
+    ty_rfc3339(ty_wall_us(), crash_state.facts.time);
 }
 
 static void gather_place(void)
 {
-    prctl(PR_GET_NAME, crash.facts.thread);
-    if (!crash.slot)
+    prctl(PR_GET_NAME, crash_state.facts.thread);
+    if (!crash_state.slot)
         return;
-    memcpy(crash.facts.generation, crash.slot->generation, sizeof(crash.facts.generation) - 1);
-    ty_slot_route(crash.slot, crash.facts.route, sizeof(crash.facts.route));
+    memcpy(crash_state.facts.generation, crash_state.slot->generation,
+           sizeof(crash_state.facts.generation) - 1);
+    ty_slot_route(crash_state.slot, crash_state.facts.route, sizeof(crash_state.facts.route));
 }
 
 static void gather_scripts(void)
 {
-    if (crash.scripts && crash.owner == crash.thread)
-        crash.scripts(&crash.facts.scripts);
+    if (crash_state.scripts && crash_state.owner == crash_state.thread)
+        crash_state.scripts(&crash_state.facts.scripts);
 }
 
 static void gather_backtrace(void)
 {
-    crash_backtrace(&crash.facts, crash.context);
+    crash_backtrace(&crash_state.facts, crash_state.context);
 }
 
 /* Interrupts what hangs, in whichever thread that is. */
 static void on_late(int signal)
 {
-    pid_t owner = crash.owner;
+    pid_t owner = crash_state.owner;
 
     if (owner != gettid())
         tgkill(getpid(), owner, signal);
-    else if (crash.is_guarded)
-        siglongjmp(crash.point, 1);
+    else if (crash_state.is_guarded)
+        siglongjmp(crash_state.point, 1);
 }
 
 static void attempt(void (*gather)(void))
 {
     const struct itimerval soon = {.it_value = {.tv_usec = GATHER_MS * 1000}}, never = {{0}, {0}};
 
-    crash.is_guarded = 1;
-    if (sigsetjmp(crash.point, 1) == 0) {
+    crash_state.is_guarded = 1;
+    if (sigsetjmp(crash_state.point, 1) == 0) {
         setitimer(ITIMER_REAL, &soon, NULL);
         gather();
     }
-    crash.is_guarded = 0;
+    crash_state.is_guarded = 0;
     setitimer(ITIMER_REAL, &never, NULL);
 }
 
 static void take(int signal, const siginfo_t *info)
 {
-    struct crash_facts *facts = &crash.facts;
+    struct crash_facts *facts = &crash_state.facts;
     struct sigaction late = {.sa_handler = on_late, .sa_flags = SA_ONSTACK | SA_NODEFER};
 
     facts->signal = signal;
@@ -136,7 +137,7 @@ static bool write_to(int fd, size_t len)
     struct pollfd pfd = {.fd = fd, .events = POLLOUT};
 
     while (poll(&pfd, 1, WRITE_MS) == 1) {
-        if (write(fd, crash.record, len) == (ssize_t)len)
+        if (write(fd, crash_state.record, len) == (ssize_t)len)
             return true;
         if (errno != EINTR && errno != EAGAIN)
             break;
@@ -148,8 +149,9 @@ static bool write_to(int fd, size_t len)
 static void write_record(void)
 {
     struct ty_log_sink sink = ty_log_sink();
-    size_t len = sink.pretty ? crash_format_pretty(&crash.facts, crash.record, CRASH_RECORD_MAX)
-                             : crash_format_json(&crash.facts, crash.record, CRASH_RECORD_MAX);
+    size_t len = sink.pretty
+                     ? crash_format_pretty(&crash_state.facts, crash_state.record, CRASH_RECORD_MAX)
+                     : crash_format_json(&crash_state.facts, crash_state.record, CRASH_RECORD_MAX);
 
     if (!write_to(sink.fd, len) && sink.fd != STDERR_FILENO)
         write_to(STDERR_FILENO, len);
@@ -168,14 +170,14 @@ static void on_fatal(int signal, siginfo_t *info, void *context)
 {
     pid_t self = gettid(), nobody = 0;
 
-    if (!atomic_compare_exchange_strong(&crash.owner, &nobody, self)) {
+    if (!atomic_compare_exchange_strong(&crash_state.owner, &nobody, self)) {
         while (nobody != self)
             pause(); /* another thread has come first: it ends us all */
-        if (crash.is_guarded)
-            siglongjmp(crash.point, 1);
+        if (crash_state.is_guarded)
+            siglongjmp(crash_state.point, 1);
         die(signal);
     }
-    crash.context = context;
+    crash_state.context = context;
     take(signal, info);
     wait_for_log();
     write_record();
@@ -214,14 +216,14 @@ void ty_crash_open(const struct ty_crash_options *options)
 {
     if (IS_SANITIZED)
         return;
-    snprintf(crash.facts.who, sizeof(crash.facts.who), "%s", options->who);
-    snprintf(crash.facts.role, sizeof(crash.facts.role), "%s", options->role);
-    crash.slot = options->slot;
-    crash.scripts = options->scripts;
-    crash.thread = gettid();
-    if (crash.is_open)
+    snprintf(crash_state.facts.who, sizeof(crash_state.facts.who), "%s", options->who);
+    snprintf(crash_state.facts.role, sizeof(crash_state.facts.role), "%s", options->role);
+    crash_state.slot = options->slot;
+    crash_state.scripts = options->scripts;
+    crash_state.thread = gettid();
+    if (crash_state.is_open)
         return;
-    crash.is_open = true;
+    crash_state.is_open = true;
     crash_backtrace_prepare();
     if (take_stack())
         install();
