@@ -206,15 +206,16 @@ describe("tycho log-level", function()
   end)
 end)
 
--- Keeps a few clients busy until `stop` is called.
+-- Keeps a few clients busy until `stop` is called; also returns what says how many were answered.
 local function keep_busy(s, targets)
-  local going = true
+  local going, answers = true, 0
   local function client(target)
     return function()
       local conn = s:connect()
       while going do
         conn:send("GET " .. target .. " HTTP/1.1\r\nHost: a\r\n\r\n")
         assert.equal(200, conn:receive().status)
+        answers = answers + 1
       end
       conn:close()
     end
@@ -228,7 +229,7 @@ local function keep_busy(s, targets)
     for _, handle in ipairs(handles) do
       handle:join()
     end
-  end
+  end, function() return answers end
 end
 
 -- Folded stacks as { stack, count }, and their sum.
@@ -284,6 +285,47 @@ describe("tycho profile", function()
     assert.matches("^<svg ", svg)
     assert.matches('data%-n="crunch scripts/app/main.lua:8"', svg)
     assert.matches("</svg>\n$", svg)
+  end)
+
+  it("costs a request less than a tenth more CPU time, and nothing once it is over", function()
+    if server.is_instrumented() then
+      return pending "sanitizers make signals dear"
+    end
+    local s = server.start { scripts = { ["app/main.lua"] = WORK }, workers = 1,
+      config = { http = { access_log = false } } }
+    local pid = s:workers()[1]
+    local stop, count = keep_busy(s, { "/crunch", "/encode" })
+
+    -- Nanoseconds of CPU time of the worker's loop for each answer, over a second.
+    local function cost()
+      local function used()
+        local text = fs.read(("/proc/%d/task/%d/schedstat"):format(pid, pid))
+        return tonumber(text:match "^%d+")
+      end
+      local cpu, answers = used(), count()
+      fiber.sleep(1)
+      return (used() - cpu) / (count() - answers)
+    end
+    cost() -- warm
+
+    local best = math.huge
+    for _ = 1, 5 do
+      local before = cost()
+      local profile = fiber.spawn(function()
+        return (s:cli("profile", "1.3", "--output", "p.folded"))
+      end)
+      fiber.sleep(0.1)
+      local during = cost()
+      assert.equal(0, profile:join())
+      local after = cost()
+      best = math.min(best, math.max(during, after) / math.min(before, after))
+      if best < 1.1 then
+        break
+      end
+    end
+    stop()
+
+    assert.is_true(best < 1.1, ("%.3f times as dear"):format(best))
   end)
 
   it("survives errors, collections and reloads under it", function()

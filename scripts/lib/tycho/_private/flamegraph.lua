@@ -27,7 +27,7 @@ local function kind_of(name, depth)
     return "lib"
   elseif name:find ":%d+$" then
     return "app"
-  elseif name:find "^lj_" or name:find "^luaL?_" or name:find "^luaJIT_" then
+  elseif name:find "^lj_" or name:find "^luaL?_" or name:find "^gc_" then
     return "vm"
   end
   return "c"
@@ -190,7 +190,7 @@ local function add_legend(out)
     out[#out + 1] = ('<rect x="%d" y="40" width="12" height="12" rx="2" fill="hsl(%d,%d%%,%d%%)"/>'
       .. '<text class="small" x="%d" y="50">%s</text>'):format(x, kind.hue, kind.sat, kind.light,
       x + 17, kind.label)
-    x = x + 34 + #kind.label * 7
+    x = x + 36 + #kind.label * 6
   end
 end
 
@@ -222,8 +222,8 @@ function flamegraph.render(folded, title)
   local frames, deepest = lay_out(root)
   local height = TOP + (deepest + 1) * ROW + BOTTOM
   local out = {
-    ('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="100%%">')
-      :format(WIDTH, height),
+    ('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="100%%"'
+      .. ' preserveAspectRatio="xMidYMin">'):format(WIDTH, height),
     "<style>" .. STYLE .. "</style>",
     ('<rect width="%d" height="%d" fill="#fff"/>'):format(WIDTH, height),
     ('<text class="title" x="%d" y="26">%s</text>'):format(MARGIN, escape(title)),
