@@ -255,6 +255,48 @@ describe("an error in what makes errors", function()
     assert.same(workers, s:workers())
   end)
 
+  it("still is an answer: an error object with members of other types", function()
+    local s = check [[
+      local broken = {
+        errors = "text", headers = "text", retry_after = "soon", status = "high", code = print,
+        message = {}, msg = 5, kind = {}, locale = {}, public = "yes", name = {}, detail = print,
+        split = { ["X-Evil"] = "a\r\nSet-Cookie: stolen=1" },
+      }
+      app.get("/broken/{member}", function(req)
+        local err = errors.new("conflict", "x")
+        local member = req.params.member
+        err[member == "split" and "headers" or member] = broken[member]
+        err.cause = err
+        error(err, 0)
+      end)
+    ]]
+    local conn = s:connect()
+    for _, member in ipairs {
+      "errors", "headers", "retry_after", "status", "code", "message", "msg", "kind", "locale",
+      "public", "name", "detail", "split",
+    } do
+      local res = conn:request("GET", "/broken/" .. member)
+
+      assert.is_true(res.status == 409 or res.status == 500, member .. res.status)
+      assert.is_nil(res.headers["set-cookie"])
+      assert.equal(res.status, res:json().status)
+    end
+  end)
+
+  for _, what in ipairs { "nil", "thread", "function", "true", "1" } do
+    it("still is an answer: what was raised is no error: " .. what, function()
+      local s = check(([[
+        app.get("/odd", function()
+          local thread = coroutine.create(function() end)
+          local values = { thread = thread, ["function"] = print, ["true"] = true, ["1"] = 1 }
+          fiber.spawn(function() error(values["%s"]) end):join()
+        end)
+      ]]):format(what))
+
+      assert.equal(500, s:request("GET", "/odd").status)
+    end)
+  end
+
   it("still is an answer: middleware raises after the handler", function()
     check [[
       app.use { after = function() error("in the envelope") end }

@@ -36,6 +36,12 @@ describe("tycho.errors.define and raise", function()
     assert.equal(404, errors.status(err))
   end)
 
+  for _, status in ipairs { 200, 101, 404.5, 600, 0 / 0, "404", {} } do
+    it(("never answers like a success: %.5s"):format(tostring(status)), function()
+      assert.equal(409, errors.status(errors.new("conflict", "x", { status = status })))
+    end)
+  end
+
   it("fills the fields into the message of each language", function()
     local name = fresh()
     errors.define(name, { status = 409, msg = { en = "{left} left", zh = "还剩 {left}" } })

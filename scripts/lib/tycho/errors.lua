@@ -68,12 +68,16 @@ local function kind_of(definition)
   return KIND_OF_STATUS[status] or (status >= 500 and "internal" or "invalid")
 end
 
+local function is_status(value)
+  return type(value) == "number" and value >= 400 and value <= 599 and value % 1 == 0
+end
+
 -- What is wrong with a definition by itself, or nil.
 local function fault_of(definition)
   local status, code, msg = definition.status, definition.code, definition.msg
   if type(msg) ~= "string" and type(msg) ~= "table" then
     return "msg is missing"
-  elseif status and not (type(status) == "number" and status >= 400 and status <= 599) then
+  elseif status and not is_status(status) then
     return "status is from 400 to 599"
   elseif code and type(code) ~= "number" then
     return "code is a number"
@@ -194,7 +198,7 @@ function errors.is(value, what)
   return core.is(value) and (what == nil or value.name == what or value.kind == what)
 end
 
----The HTTP status that stands for an error object.
+---The HTTP status that stands for an error object: its own, if that is one of an error.
 ---
 ---```lua
 ---errors.status(err) -- 404
@@ -202,7 +206,7 @@ end
 ---@param err tycho.errors.Error
 ---@return integer status
 function errors.status(err)
-  return err.status or KINDS[err.kind] or 500
+  return is_status(err.status) and err.status or KINDS[err.kind] or 500
 end
 
 ---What to tell a client, in its language: the error's own words where an application wrote them,
