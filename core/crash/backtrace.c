@@ -6,13 +6,18 @@
 
 #include "crash/record.h"
 #include "crash/text.h"
+#include "tycho/unwind.h"
 
-enum { DEPTH_MAX = 64 };
+enum { DEPTH_MAX = 64, PAGE = 4096 };
+
+/* check: allow NO-GLOBALS because a signal's handler has no other way to its data */
+static struct ty_unwinder *unwinder; /* of the loop's thread */
 
 void crash_backtrace_prepare(void)
 {
     void *frame;
 
+    unwinder = ty_unwinder_new();
     backtrace(&frame, 1); /* the first one loads libgcc_s */
 }
 
@@ -29,16 +34,19 @@ static void *program_counter(const ucontext_t *context)
 #endif
 }
 
-/* Who called what is not there: a jump through a null pointer has left a return address. */
-static void *caller(const ucontext_t *context)
+/* A call of what is not there has left a return address and nothing else: goes back to the caller.
+ * False if that is not how it came here. */
+static bool undo_call(ucontext_t *context)
 {
+    if ((uintptr_t)program_counter(context) >= PAGE)
+        return false;
 #if defined(__x86_64__)
-    return *(void **)context->uc_mcontext.gregs[REG_RSP];
-#elif defined(__aarch64__)
-    return (void *)context->uc_mcontext.regs[30];
+    greg_t *registers = context->uc_mcontext.gregs;
+    registers[REG_RIP] = *(greg_t *)registers[REG_RSP];
+    registers[REG_RSP] += (greg_t)sizeof(greg_t);
+    return true;
 #else
-    (void)context;
-    return NULL;
+    return false;
 #endif
 }
 
@@ -50,10 +58,9 @@ static const char *base_name(const char *path)
 }
 
 /* "libc.so.6+0x9a2f raise+0x12". A return address is behind its call: `back` is 1 for those. */
-static void describe(char *out, void *address, uintptr_t back)
+static void describe(char *out, uintptr_t pc, uintptr_t back)
 {
     struct crash_text text = {.data = out, .max = CRASH_FRAME_MAX - 1};
-    uintptr_t pc = (uintptr_t)address;
     Dl_info info, own;
 
     if (!dladdr((void *)(pc - back), &info) || !info.dli_fname) {
@@ -75,21 +82,35 @@ static void describe(char *out, void *address, uintptr_t back)
     crash_text_addx(&text, pc - (uintptr_t)info.dli_saddr);
 }
 
+/* Nothing if as much is known already. */
+static void take(struct crash_facts *facts, const uintptr_t *addresses, unsigned count)
+{
+    if (count <= facts->depth)
+        return;
+    facts->depth = count;
+    for (unsigned i = 0; i < count && i < CRASH_FRAMES_MAX; i++)
+        describe(facts->frames[i], addresses[i], i > 0);
+}
+
 void crash_backtrace(struct crash_facts *facts, const void *context)
 {
-    void *addresses[DEPTH_MAX], *pc = program_counter(context);
-    int count, first = 0, frame = 0;
+    uintptr_t addresses[DEPTH_MAX] = {(uintptr_t)program_counter(context)};
+    ucontext_t before = *(const ucontext_t *)context;
+    unsigned count;
 
-    describe(facts->frames[frame++], pc, 0); /* this much is certain */
-    count = backtrace(addresses, DEPTH_MAX);
+    take(facts, addresses, 1); /* this much is certain */
+    count = ty_unwind(unwinder, context, addresses, DEPTH_MAX);
+    if (count == 1 && undo_call(&before))
+        count += ty_unwind(unwinder, &before, addresses + 1, DEPTH_MAX - 1);
+    take(facts, addresses, count);
+}
+
+void crash_backtrace_again(struct crash_facts *facts, const void *context)
+{
+    void *addresses[DEPTH_MAX], *pc = program_counter(context);
+    int count = backtrace(addresses, DEPTH_MAX), first = 0;
+
     while (first < count && addresses[first] != pc)
         first++; /* the handler's own */
-    if (first == count && pc)
-        return;
-    if (first == count) {
-        describe(facts->frames[frame], caller(context), 1);
-        return;
-    }
-    for (int i = first + 1; i < count && frame < CRASH_FRAMES_MAX; i++)
-        describe(facts->frames[frame++], addresses[i], 1);
+    take(facts, (const uintptr_t *)addresses + first, (unsigned)(count - first));
 }

@@ -76,9 +76,15 @@ static void gather_scripts(void)
         crash_state.scripts(&crash_state.facts.scripts);
 }
 
-static void gather_backtrace(void)
+static void gather_frames(void)
 {
-    crash_backtrace(&crash_state.facts, crash_state.context);
+    if (crash_state.owner == crash_state.thread)
+        crash_backtrace(&crash_state.facts, crash_state.context);
+}
+
+static void gather_more_frames(void)
+{
+    crash_backtrace_again(&crash_state.facts, crash_state.context);
 }
 
 /* Interrupts what hangs, in whichever thread that is. */
@@ -119,7 +125,8 @@ static void take(int signal, const siginfo_t *info)
     attempt(gather_time);
     attempt(gather_place);
     attempt(gather_scripts);
-    attempt(gather_backtrace);
+    attempt(gather_frames);
+    attempt(gather_more_frames);
 }
 
 /* ---- writing */

@@ -28,6 +28,7 @@ struct crash_facts {
     char generation[TY_GENERATION_ID_LEN + 1];
     char route[128];
     char frames[CRASH_FRAMES_MAX][CRASH_FRAME_MAX]; /* innermost first */
+    unsigned depth;                                 /* of the stack that `frames` shows */
     struct ty_crash_scripts scripts;
 };
 
@@ -39,8 +40,13 @@ size_t crash_format_pretty(const struct crash_facts *facts, char *out, size_t si
 
 /* ---- backtrace.c */
 
-/* Loads what the first backtrace needs; not in a handler. */
+/* Loads what is needed in the handler; from the loop's thread. */
 void crash_backtrace_prepare(void);
 
-/* Fills `frames` from where the signal struck. May fault, and may wait for the dynamic linker. */
+/* Fills `frames` from where the signal struck, in the loop's thread. Names come from the dynamic
+ * linker, which may wait for a lock. */
 void crash_backtrace(struct crash_facts *facts, const void *context);
+
+/* The same in any thread, and through modules that were loaded later, if that says more; but by the
+ * compiler's unwinder, which takes locks and gives up on broken stacks by aborting. */
+void crash_backtrace_again(struct crash_facts *facts, const void *context);
