@@ -71,7 +71,14 @@ local function add_folder(scripts, folder)
   end
 end
 
----Starts the server. It sheds no load: that the machine is busy with something else is no fault.
+-- That the machine is busy with something else is no fault of the server's: it sheds no load, and
+-- has time to wait for its database. A client's patience is the limit.
+local PATIENT = {
+  http = { shed_lag = "0s" },
+  databases = { default = { url = "sqlite:data/tycho.db", wait_timeout = "30s", slow = "0s" } },
+}
+
+---Starts the server.
 ---@async
 ---@param workers integer
 ---@return blackbox.Server
@@ -79,9 +86,7 @@ function ground.start(workers)
   local scripts = ground.version(0)
   add_folder(scripts, "app")
   add_folder(scripts, "migrations")
-  return server.start {
-    scripts = scripts, workers = workers, timeout = 60, config = { http = { shed_lag = "0s" } },
-  }
+  return server.start { scripts = scripts, workers = workers, timeout = 60, config = PATIENT }
 end
 
 return ground

@@ -43,7 +43,7 @@ function Soak:load(rate, seconds)
     port = self.server.port, rate = rate, duration = seconds, connections = CONNECTIONS,
     request = function(id) return t:request(id) end,
     check = function(res, id) return t:check(res, id) end,
-    retry = false,
+    retry = false, timeout = 30,
   }
   t:watch(run.ledger)
   return run
