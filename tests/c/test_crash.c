@@ -206,7 +206,10 @@ static void a_jump_to_nowhere_names_its_caller(void **state)
     die_of(&(struct death){.die = call_null});
 
     assert_string_equal(item("backtrace", 0), "0x0");
+#if defined(__x86_64__)
     assert_true(strncmp(item("backtrace", 1), "tycho+0x", 8) == 0);
+    assert_non_null(strstr(text, "__libc_start_main"));
+#endif
 }
 
 static void a_stack_that_has_run_over_is_reported(void **state)
