@@ -59,7 +59,8 @@ describe("a request that takes too much memory", function()
 
   setup(function()
     s = server.start {
-      workers = 1, scripts = { ["app/main.lua"] = APP }, config = { lua = { memory_max = "8MiB" } },
+      workers = 1, scripts = { ["app/main.lua"] = APP },
+      config = { lua = { memory_max = "8MiB" }, host = { worker_memory_max = "1GiB" } },
     }
     assert.equal(200, s:request("GET", "/things").status)
     workers = s:workers()
