@@ -71,10 +71,9 @@ local function add_folder(scripts, folder)
   end
 end
 
--- That the machine is busy with something else is no fault of the server's: it sheds no load, and
--- has time to wait for its database. A client's patience is the limit.
+-- That the machine is busy with something else is no fault of the server's: it has time to wait for
+-- its database. A client's patience is the limit.
 local PATIENT = {
-  http = { shed_lag = "0s" },
   databases = { default = { url = "sqlite:data/tycho.db", wait_timeout = "30s", slow = "0s" } },
 }
 

@@ -29,7 +29,9 @@ end)
 ]]
 
 ---What it may do, and no access log.
-storm.CONFIG = { scripts = { grants = { "ffi" } }, http = { access_log = false } }
+storm.CONFIG = {
+  scripts = { grants = { "ffi" } }, http = { access_log = false, shed_lag = "50ms" },
+}
 
 ---@class blackbox.Storm
 ---@field goodput number right answers a second
