@@ -43,7 +43,7 @@ describe("slow headers", function()
   after_each(clean_up)
 
   local COUNT, TIMEOUT = LONG and 5000 or 1000, LONG and 10 or 5
-  local EACH_MAX, CPU_MAX, FLOOR = 16 * KIB, 0.05, 0.010
+  local EACH_MAX, CPU_MAX, FLOOR = 16 * KIB, 0.05, 0.005
 
   it("do not hold a worker: each is ended in time, and the others do not notice", function()
     local open_max = tonumber(fs.read("/proc/self/limits"):match "Max open files%s+(%d+)")
@@ -52,17 +52,20 @@ describe("slow headers", function()
     elseif open_max < COUNT + 500 then
       return pending(("needs `ulimit -n` of %d, has %d"):format(COUNT + 500, open_max))
     end
-    local s = server.start { workers = 1, config = {
-      http = { header_timeout = TIMEOUT .. "s", access_log = false },
-    } }
+    local config = { http = { header_timeout = TIMEOUT .. "s", access_log = false } }
+    local s = server.start { workers = 1, config = config }
+    local quiet = server.start { workers = 1, config = config }
     local worker = s:workers()[1]
 
-    -- Latency of others, and the worker's processor time, over so many seconds.
+    -- Over so many seconds: the p99 of others, the worker's processor time, and the p99 of a server
+    -- at the same time that has no such clients. What else the machine does slows both down.
     local function others(seconds)
       local cpu = proc.cpu(worker)
-      local result = load.run { port = s.port, rate = 200, duration = seconds }
-      result.ledger:assert_all_ok(200 * seconds)
-      return result.ledger:percentile(0.99), (proc.cpu(worker) - cpu) / seconds
+      local beside = load.start { port = quiet.port, rate = 100, duration = seconds }
+      local result = load.run { port = s.port, rate = 100, duration = seconds }
+      result.ledger:assert_all_ok(100 * seconds)
+      return result.ledger:percentile(0.99), (proc.cpu(worker) - cpu) / seconds,
+        beside:join().ledger:percentile(0.99)
     end
 
     local function measure()
@@ -75,20 +78,20 @@ describe("slow headers", function()
         first = "GET / HTTP/1.1\r\nHost: a\r\nX-Slow: ",
       }
       crowd:drip("slow", 1)
-      local p99, cpu = others(seconds)
+      local p99, cpu, p99_quiet = others(seconds)
       assert.equal(0, crowd.ended)
       local each = (proc.rss(worker) - rss) / COUNT
       crowd:wait_ended(TIMEOUT + 5)
       local first, last = crowd:ends()
-      local figures = ("p99 %.1f ms, before %.1f ms; %.1f %% of a core; %.0f bytes each;"
-        .. " ended after %.2f to %.2f s"):format(p99 * 1e3, p99_before * 1e3,
-        (cpu - cpu_before) * 100, each, first, last)
+      local figures = ("p99 %.1f ms, before %.1f ms, elsewhere %.1f ms; %.1f %% of a core;"
+        .. " %.0f bytes each; ended after %.2f to %.2f s"):format(p99 * 1e3, p99_before * 1e3,
+        p99_quiet * 1e3, (cpu - cpu_before) * 100, each, first, last)
 
       assert.equal(COUNT, crowd:told "HTTP/1.1 408 ", figures)
       assert.is_true(first >= TIMEOUT - 0.2 and last <= TIMEOUT + 1.5, figures)
       assert.is_true(each <= EACH_MAX, figures)
       assert.is_true(cpu - cpu_before <= CPU_MAX, figures)
-      assert.is_true(p99 <= math.max(1.5 * p99_before, FLOOR), figures)
+      assert.is_true(p99 <= math.max(1.5 * p99_before, 1.5 * p99_quiet, FLOOR), figures)
       if LONG then
         io.stderr:write(("\n%d slow clients: %s\n"):format(COUNT, figures))
       end
