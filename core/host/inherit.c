@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "host/admin.h"
@@ -16,12 +17,14 @@
 #include "tycho/log.h"
 #include "tycho/memory.h"
 
+enum { DEATH_MS = 1000, PAUSE_MS = 10 };
+
 struct inheritance {
     struct master *master;
     struct ty_channel *channel; /* NULL: the predecessor is gone */
     int fds[TY_SHM_SLOTS_MAX + 1];
     struct listen_legacy web, admin;
-    int pid;
+    int pid;       /* of the predecessor */
     bool is_ready; /* said, and not yet called */
 };
 
@@ -114,6 +117,35 @@ static void on_message(struct ty_channel *channel, const char *json, size_t len,
         ty_master_stop(master);
 }
 
+/* Is it there, and more than a zombie? */
+static bool is_alive(int pid)
+{
+    char path[32], state = 'X';
+    FILE *file;
+
+    snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+    file = fopen(path, "re");
+    if (file && fscanf(file, "%*d (%*[^)]) %c", &state) != 1)
+        state = 'X';
+    if (file)
+        fclose(file);
+    return state != 'X' && state != 'Z';
+}
+
+/* One that gave us up hangs up as well, and perhaps could not kill us: a script in between died in
+ * our place. A dying process closes its files a moment before it counts as dead. */
+static bool is_dead(const struct inheritance *inheritance)
+{
+    const struct timespec pause = {0, PAUSE_MS * 1000 * 1000};
+
+    for (int i = 0; i < DEATH_MS / PAUSE_MS; i++) {
+        if (!is_alive(inheritance->pid))
+            return true;
+        nanosleep(&pause, NULL); /* nobody waits for us */
+    }
+    return false;
+}
+
 static void on_gone(struct ty_channel *channel, void *arg)
 {
     struct inheritance *inheritance = arg;
@@ -122,6 +154,11 @@ static void on_gone(struct ty_channel *channel, void *arg)
     inheritance->channel = NULL;
     if (inheritance->master->is_stopping)
         return;
+    if (inheritance->master->is_waiting && !is_dead(inheritance)) {
+        ty_master_fail(inheritance->master, "tycho: the server before this one (pid %d) goes on",
+                       inheritance->pid);
+        return;
+    }
     if (!inheritance->master->is_waiting)
         ty_log_info("host", "the server before this one (pid %d) has ended", inheritance->pid);
     else

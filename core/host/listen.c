@@ -9,7 +9,10 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
+
+enum { WAIT_MS = 500, PAUSE_MS = 10 };
 
 struct address {
     struct sockaddr_storage sa;
@@ -97,6 +100,19 @@ static int is_free(const struct address *address)
     return status;
 }
 
+/* Workers of a server that was killed just now have it until they are dead as well. */
+static int wait_until_free(const struct address *address)
+{
+    const struct timespec pause = {0, PAUSE_MS * 1000 * 1000};
+    int status = is_free(address);
+
+    for (int i = 0; status == -EADDRINUSE && i < WAIT_MS / PAUSE_MS; i++) {
+        nanosleep(&pause, NULL);
+        status = is_free(address);
+    }
+    return status;
+}
+
 static void describe(struct listeners *listeners, const struct listen_order *order,
                      const struct address *address)
 {
@@ -139,7 +155,7 @@ int ty_listeners_bind(struct listeners *listeners, const struct listen_order *or
     *listeners = (struct listeners){0};
     if (find_address(&address, order, error) != 0)
         return -1;
-    status = order->port == 0 ? 0 : is_free(&address);
+    status = order->port == 0 ? 0 : wait_until_free(&address);
     if (status < 0)
         return explain(order, -status, error);
     return bind_more(listeners, order, count, &address, error);

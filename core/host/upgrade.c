@@ -30,7 +30,7 @@ struct upgrade {
     struct tail *tail; /* of its standard error; NULL once it has said who it is */
     uv_timer_t timer;
     uint64_t started_ms;
-    int pid; /* its own word for it: what we started may be a script around it */
+    int pid;
     char version[32];
     bool shares_web, shares_admin; /* it accepts on our sockets; else on others */
     bool is_over;                  /* both are told to stop */
@@ -118,8 +118,18 @@ static void fail(struct upgrade *upgrade)
     answer_refusal(client, ty_buf_cstr(&upgrade->why));
 }
 
+static void tell_to_stop(struct upgrade *upgrade)
+{
+    static const char json[] = "{\"type\":\"stop\"}";
+    struct ty_channel *channel = upgrade->child ? ty_child_channel(upgrade->child) : NULL;
+
+    if (channel)
+        ty_channel_send(channel, -1, json, sizeof(json) - 1);
+}
+
 static void give_up(struct upgrade *upgrade, const char *why)
 {
+    tell_to_stop(upgrade); /* it may be behind a script, which dies in its place */
     upgrade->why.len = 0;
     ty_buf_adds(&upgrade->why, why);
     ty_child_kill(upgrade->child, SIGKILL); /* on_ended() goes on from here */
@@ -195,9 +205,13 @@ static void call(struct upgrade *upgrade, yyjson_val *message)
     struct ty_channel *channel = ty_child_channel(upgrade->child);
 
     if (!channel)
-        return; /* its end is about to be noticed */
+        return;                                              /* its end is about to be noticed */
+    if ((int)message_uint(message, "pid") != upgrade->pid) { /* we could not tell when it dies */
+        give_up(upgrade, "the new program is not the process that was started: a script around it "
+                         "must end in `exec`");
+        return;
+    }
     upgrade->phase = CALLED;
-    upgrade->pid = (int)message_uint(message, "pid");
     upgrade->shares_web = message_bool(message, "web");
     upgrade->shares_admin = message_bool(message, "admin");
     snprintf(upgrade->version, sizeof(upgrade->version), "%s", message_str(message, "version"));
@@ -342,13 +356,10 @@ void ty_upgrade_add_status(const struct upgrade *upgrade, struct ty_buf *out)
 
 bool ty_upgrade_stop(struct upgrade *upgrade)
 {
-    static const char json[] = "{\"type\":\"stop\"}";
-    struct ty_channel *channel = upgrade->child ? ty_child_channel(upgrade->child) : NULL;
-
     if (upgrade->phase == STARTING)
         give_up(upgrade, "the server was told to stop");
-    else if (upgrade->phase != IDLE && channel)
-        ty_channel_send(channel, -1, json, sizeof(json) - 1);
+    else if (upgrade->phase != IDLE)
+        tell_to_stop(upgrade);
     if (upgrade->phase != DRAINING || upgrade->is_over)
         return false;
     upgrade->is_over = true;

@@ -125,8 +125,14 @@ describe("a server whose master is killed at any moment", function()
       if running then
         running:join()
       end
-      for _, pid in ipairs(proc.in_folder(s.folder)) do
-        chaos.kill(pid) -- a new master, which would go on
+      if deed == "upgrade" then
+        clock.eventually(function() -- a new master, which would go on
+          local pids = proc.in_folder(s.folder)
+          for _, pid in ipairs(pids) do
+            chaos.kill(pid)
+          end
+          return #pids == 0
+        end)
       end
       s.process:wait(5)
       local began = clock.now()

@@ -29,8 +29,8 @@ local function refused(s, ...)
   return err
 end
 
--- Half of the requests a second that this machine, with what else it does, can make and answer; 5,000
--- at most, because in the next moment it may do more.
+-- Half of the requests a second that this machine, with what else it does, can make and answer;
+-- 5,000 at most, because in the next moment it may do more.
 local function half_load(s)
   local began = clock.now()
   local run = load.start { port = s.port, rate = 20000, duration = 1, connections = 16 }
