@@ -32,7 +32,7 @@
 enum {
     STACK_SIZE = 64 * 1024,
     GUARD_SIZE = 64 * 1024, /* a multiple of any page */
-    GATHER_MS = 50,         /* for each kind of fact; the master gives a stuck worker 200 */
+    GATHER_MS = 100,        /* for each kind of fact; the master gives a stuck worker 200 */
     WRITE_MS = 100,         /* for a log that takes nothing at the moment */
     LAST_WORDS_MS = 30,     /* for the log's thread: what was said before the end */
 };
@@ -55,11 +55,6 @@ static struct {
 
 /* ---- gathering: each step may fault or hang */
 
-static void gather_time(void)
-{
-    ty_rfc3339(ty_wall_us(), crash_state.facts.time);
-}
-
 static void gather_place(void)
 {
     prctl(PR_GET_NAME, crash_state.facts.thread);
@@ -68,6 +63,11 @@ static void gather_place(void)
     memcpy(crash_state.facts.generation, crash_state.slot->generation,
            sizeof(crash_state.facts.generation) - 1);
     ty_slot_route(crash_state.slot, crash_state.facts.route, sizeof(crash_state.facts.route));
+}
+
+static void gather_time(void)
+{
+    ty_rfc3339(ty_wall_us(), crash_state.facts.time);
 }
 
 static void gather_scripts(void)
@@ -98,9 +98,10 @@ static void on_late(int signal)
         siglongjmp(crash_state.point, 1);
 }
 
-static void attempt(void (*gather)(void))
+/* `ms` 0: it may take its time, as it cannot hang. */
+static void attempt(void (*gather)(void), long ms)
 {
-    const struct itimerval soon = {.it_value = {.tv_usec = GATHER_MS * 1000}}, never = {{0}, {0}};
+    const struct itimerval soon = {.it_value = {.tv_usec = ms * 1000}}, never = {{0}, {0}};
 
     crash_state.is_guarded = 1;
     if (sigsetjmp(crash_state.point, 1) == 0) {
@@ -122,11 +123,11 @@ static void take(int signal, const siginfo_t *info)
     facts->sender = facts->is_fault ? 0 : info->si_pid;
     facts->is_stuck = signal == SIGABRT && info->si_pid == getppid();
     sigaction(SIGALRM, &late, NULL);
-    attempt(gather_time);
-    attempt(gather_place);
-    attempt(gather_scripts);
-    attempt(gather_frames);
-    attempt(gather_more_frames);
+    attempt(gather_place, 0);
+    attempt(gather_time, GATHER_MS);
+    attempt(gather_scripts, GATHER_MS);
+    attempt(gather_frames, GATHER_MS);
+    attempt(gather_more_frames, GATHER_MS);
 }
 
 /* ---- writing */
