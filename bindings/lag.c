@@ -6,8 +6,6 @@
 
 #include "tycho/clock.h"
 
-/* check: allow SAME-NAME because tests/c/test_binding_lag.c tests it */
-
 enum { LINES_MAX = 64, ROUTE_MAX = 96, LINE_MAX = 160 };
 
 struct held {

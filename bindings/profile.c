@@ -73,7 +73,7 @@ static void add_stack(struct ty_buf *out, lua_State *co, bool *is_innermost)
 
     for (int level = 0; level < LEVELS_MAX && lua_getstack(co, level, &ar); level++)
         add_level(&inside_out, co, &ar, is_innermost);
-    for (size_t end = inside_out.len, at = end; end > 0; end = at) {
+    for (size_t end = inside_out.len, at; end > 0; end = at) {
         for (at = end - 1; at > 0 && inside_out.data[at - 1] != '\n'; at--)
             ;
         ty_buf_addc(out, ';');

@@ -8,8 +8,6 @@
 #include "tycho/clock.h"
 #include "tycho/memory.h"
 
-/* check: allow SAME-NAME because tests/blackbox/trace_spec.lua tests it */
-
 enum { STEPS_MAX = 500, WHAT_MAX = 32, WHERE_MAX = 120, ROUTE_MAX = 300 };
 
 struct step {

@@ -26,26 +26,26 @@ static struct {
     timer_t timer;
     struct ty_unwinder *unwinder;
     ty_profile_ask_fn *in_script;
-} profile; /* check: allow NO-GLOBALS because a signal handler has nothing else */
+} sampling; /* check: allow NO-GLOBALS because a signal handler has nothing else */
 
 static void on_tick(int signal, siginfo_t *info, void *context)
 {
     int error = errno;
-    unsigned head = atomic_load_explicit(&profile.head, memory_order_relaxed);
+    unsigned head = atomic_load_explicit(&sampling.head, memory_order_relaxed);
     uint32_t weight = 1 + (info->si_overrun > 0 ? (uint32_t)info->si_overrun : 0);
 
     (void)signal;
-    if (!profile.ring)
+    if (!sampling.ring)
         return;
-    bool in_script = profile.in_script();
-    if (head - atomic_load(&profile.tail) == RING_LEN) {
-        atomic_fetch_add(&profile.lost, weight);
+    bool in_script = sampling.in_script();
+    if (head - atomic_load(&sampling.tail) == RING_LEN) {
+        atomic_fetch_add(&sampling.lost, weight);
     } else {
-        struct ty_sample *sample = &profile.ring[head % RING_LEN];
+        struct ty_sample *sample = &sampling.ring[head % RING_LEN];
         sample->weight = weight;
         sample->in_script = in_script;
-        sample->depth = ty_unwind(profile.unwinder, context, sample->stack, TY_PROFILE_DEPTH);
-        atomic_store_explicit(&profile.head, head + 1, memory_order_release);
+        sample->depth = ty_unwind(sampling.unwinder, context, sample->stack, TY_PROFILE_DEPTH);
+        atomic_store_explicit(&sampling.head, head + 1, memory_order_release);
     }
     errno = error;
 }
@@ -62,9 +62,9 @@ static int start_timer(unsigned hz)
     every.it_value = every.it_interval;
     sigemptyset(&action.sa_mask);
     sigaction(SIGPROF, &action, NULL);
-    if (timer_create(CLOCK_THREAD_CPUTIME_ID, &event, &profile.timer) != 0)
+    if (timer_create(CLOCK_THREAD_CPUTIME_ID, &event, &sampling.timer) != 0)
         return -errno;
-    timer_settime(profile.timer, 0, &every, NULL);
+    timer_settime(sampling.timer, 0, &every, NULL);
     return 0;
 }
 
@@ -72,47 +72,47 @@ int ty_profile_start(unsigned hz, ty_profile_ask_fn *in_script)
 {
     int status;
 
-    if (profile.ring)
+    if (sampling.ring)
         return -EBUSY;
-    profile.head = profile.tail = 0;
-    profile.lost = 0;
-    profile.in_script = in_script;
-    profile.unwinder = ty_unwinder_new();
-    profile.ring = ty_zalloc(RING_LEN * sizeof(*profile.ring));
+    sampling.head = sampling.tail = 0;
+    sampling.lost = 0;
+    sampling.in_script = in_script;
+    sampling.unwinder = ty_unwinder_new();
+    sampling.ring = ty_zalloc(RING_LEN * sizeof(*sampling.ring));
     if ((status = start_timer(hz)) != 0) {
-        ty_unwinder_free(profile.unwinder);
-        free(profile.ring);
-        profile.ring = NULL;
+        ty_unwinder_free(sampling.unwinder);
+        free(sampling.ring);
+        sampling.ring = NULL;
     }
     return status;
 }
 
 bool ty_profile_take(struct ty_sample *out)
 {
-    unsigned tail = atomic_load_explicit(&profile.tail, memory_order_relaxed);
+    unsigned tail = atomic_load_explicit(&sampling.tail, memory_order_relaxed);
 
-    if (!profile.ring || tail == atomic_load_explicit(&profile.head, memory_order_acquire))
+    if (!sampling.ring || tail == atomic_load_explicit(&sampling.head, memory_order_acquire))
         return false;
-    *out = profile.ring[tail % RING_LEN];
-    atomic_store_explicit(&profile.tail, tail + 1, memory_order_release);
+    *out = sampling.ring[tail % RING_LEN];
+    atomic_store_explicit(&sampling.tail, tail + 1, memory_order_release);
     return true;
 }
 
 uint64_t ty_profile_lost(void)
 {
-    return atomic_load(&profile.lost);
+    return atomic_load(&sampling.lost);
 }
 
 /* A signal may still be on its way: it finds no ring. */
 void ty_profile_stop(void)
 {
-    struct ty_sample *ring = profile.ring;
+    struct ty_sample *ring = sampling.ring;
 
     if (!ring)
         return;
-    timer_delete(profile.timer);
-    profile.ring = NULL;
+    timer_delete(sampling.timer);
+    sampling.ring = NULL;
     atomic_signal_fence(memory_order_seq_cst);
-    ty_unwinder_free(profile.unwinder);
+    ty_unwinder_free(sampling.unwinder);
     free(ring);
 }

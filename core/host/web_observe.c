@@ -159,11 +159,14 @@ static struct observation *observation_of(struct web *web)
 void ty_web_observe(struct web *web, yyjson_val *message)
 {
     const char *what = message_str(message, "what");
-    struct observation *o = observation_of(web);
     uint64_t token = message_uint(message, "token");
+    bool is_end = strcmp(what, "end") == 0;
+    struct observation *o = web->is_stopping ? NULL : observation_of(web);
 
-    if (web->is_stopping)
+    if (!o && !is_end)
         refuse(web, token, "the worker stops");
+    else if (!o)
+        return;
     else if (strcmp(what, "profile") == 0)
         open_profile(o, message);
     else if (strcmp(what, "trace") == 0)
