@@ -298,6 +298,12 @@ static void a_short_lane_gets_a_place_of_the_longest_one(void **state)
     stop(&f);
 }
 
+static void finish_at_once(struct ty_request *req)
+{
+    fixture_of(req)->held_count--;
+    ty_request_respond(req, 499, NULL, 0, TY_SLICE(""));
+}
+
 static void nobody_overtakes_who_waits(void **state)
 {
     struct fixture f;
@@ -311,14 +317,51 @@ static void nobody_overtakes_who_waits(void **state)
     int waiting = dial_and_wait(&f, HOLD), late = dial(&f);
 
     some(&f, 3);
+    /* The loop sees both in one turn: room, and one that could have it. */
+    f.held[0]->on_abort = finish_at_once;
+    close(held);
     assert_int_equal(send(late, HELLO, strlen(HELLO), 0), strlen(HELLO));
-    answer_first(&f); /* room, and both could be next in the coming turn */
-    WAIT_FOR(&f, f.held_count);
-    WAIT_FOR(&f, queued() == 1);
+    WAIT_FOR(&f, f.handled == 2);
+    assert_int_equal(f.held_count, 1);
+    assert_int_equal(queued(), 1);
     answer_first(&f);
-    hear_and_close(&f, held, 200);
     hear_and_close(&f, waiting, 200);
     hear_and_close(&f, late, 200);
+    stop(&f);
+}
+
+static void a_lane_that_cannot_use_the_room_does_not_keep_it(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    prepare_limits(&f, 2, 10, 10000);
+    start(&f);
+    f.routes[HOLD_ROUTE].lane.max = 1;
+    f.site.handle = hold;
+    int first = dial_and_say(&f, HOLD);
+
+    WAIT_FOR(&f, f.held_count == 1);
+    int blocked = dial_and_wait(&f, HOLD);
+    int other = dial_and_say(&f, HELLO);
+
+    WAIT_FOR(&f, f.held_count == 2);
+    int next = dial_and_wait(&f, HELLO);
+    struct ty_request *req = f.held[0];
+
+    f.held[0] = f.held[1];
+    f.held[1] = req;
+    answer_first(&f); /* the other one */
+    hear_and_close(&f, other, 200);
+    WAIT_FOR(&f, f.held_count == 2);
+    assert_int_equal(queued(), 1);
+    answer_first(&f);
+    hear_and_close(&f, first, 200);
+    WAIT_FOR(&f, f.held_count == 2);
+    answer_first(&f);
+    hear_and_close(&f, next, 200);
+    answer_first(&f);
+    hear_and_close(&f, blocked, 200);
     stop(&f);
 }
 
@@ -553,6 +596,7 @@ int main(void)
         cmocka_unit_test(a_route_at_its_own_limit_holds_up_no_other),
         cmocka_unit_test(a_short_lane_gets_a_place_of_the_longest_one),
         cmocka_unit_test(nobody_overtakes_who_waits),
+        cmocka_unit_test(a_lane_that_cannot_use_the_room_does_not_keep_it),
         cmocka_unit_test(pipelined_requests_wait_too),
         cmocka_unit_test(who_waits_is_served_while_the_server_drains),
         cmocka_unit_test(who_waits_when_the_server_closes_is_told),
