@@ -27,7 +27,7 @@ local attempts = {
       error(err, 0)
     end
   end,
-  ["private"] = function() require "tycho.core.vm" end,
+  ["private"] = function() require("tycho.core" .. ".vm") end,
 }
 
 app.get("/", function(req)

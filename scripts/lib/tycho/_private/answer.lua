@@ -71,6 +71,12 @@ local function body_of(err, req, message, status, envelope)
   return own or status, body
 end
 
+-- Of `cancelled` only a client hears that is still there: it was the server that gave up.
+local function status_of(err)
+  local status = errors.status(err)
+  return status == 499 and 503 or status
+end
+
 ---The answer to whatever a handler raised.
 ---@param raised any an error object, or any other value: a fault of the program
 ---@param req table
@@ -80,7 +86,7 @@ end
 function answer.to(raised, req, traceback, envelope)
   local err = is_error(raised) and raised or INTERNAL
   local locale = i18n.locale(req)
-  local status = errors.status(err)
+  local status = status_of(err)
   local body
 
   traceback = status >= 500 and traceback or nil
