@@ -140,6 +140,18 @@ describe("an error in a handler", function()
     assert.is_truthy(text:find("stack traceback", 1, true))
   end)
 
+  it("is logged, too, where middleware sees the answer first", function()
+    local wrapped = start [[
+      app.get("/seen", { use = function(req, next) return next(req) end }, function()
+        error "behind the middleware"
+      end)
+    ]]
+    check_plain_500(wrapped:request("GET", "/seen"))
+
+    assert.matches("main%.lua:%d+: behind the middleware", wrapped:log())
+    assert.is_truthy(wrapped:log():find('"error":"internal"', 1, true))
+  end)
+
   it("has the line of the route where an answer cannot be sent", function()
     check_plain_500(s:request("GET", "/unsendable"))
 
@@ -361,6 +373,20 @@ describe("requests", function()
     for _, handle in ipairs(clients) do
       handle:join()
     end
+  end)
+
+  it("cannot reach what all requests share", function()
+    local s = server.start { scripts = { ["app/main.lua"] = [[
+      local app = require "tycho.app"
+      app.get("/", function(req)
+        local shared = getmetatable(req)
+        return { kind = type(shared), set = pcall(setmetatable, req, {}) }
+      end)
+    ]] } }
+
+    local seen = s:request("GET", "/"):json()
+    assert.equal("string", seen.kind)
+    assert.is_false(seen.set)
   end)
 
   it("cannot leave global variables behind", function()

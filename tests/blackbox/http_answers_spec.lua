@@ -168,12 +168,14 @@ describe("answers", function()
   } do
     it("cannot be given a field that splits or misframes them: " .. how, function()
       local conn = s:connect()
-      local res = conn:request("GET", "/evil/" .. how)
+      for _, way in ipairs { "/evil/%s", "/late/%s", "/late/%s?pieces=1" } do
+        local res = conn:request("GET", way:format(how))
 
-      assert.equal(500, res.status)
-      assert.is_nil(res.headers["set-cookie"])
-      assert.is_nil(res.headers["x-evil"])
-      assert.equal(200, conn:request("GET", "/text").status)
+        assert.equal(500, res.status)
+        assert.is_nil(res.headers["set-cookie"])
+        assert.is_nil(res.headers["x-evil"])
+        assert.equal(200, conn:request("GET", "/text").status)
+      end
     end)
   end
 
@@ -247,5 +249,7 @@ describe("the client's address", function()
     assert.equal("127.0.0.9", seen("127.0.0.9", "nonsense"))
     assert.equal("127.0.0.9", seen("127.0.0.9", "192.0.2.1, nonsense"))
     assert.equal("127.0.0.9", seen("127.0.0.9", "192.0.2.1, 1.2.3.4.5"))
+    assert.equal("127.0.0.9", seen("127.0.0.9", "nonsense, 10.1.2.3"))
+    assert.equal("127.0.0.9", seen("127.0.0.9", "192.0.2.1,"))
   end)
 end)

@@ -59,5 +59,12 @@ local evil = {
 app.get("/evil/{how}", function(req)
   return app.response(200, "evil", evil[req.params.how])
 end)
+app.get("/late/{how}", function(req)
+  local res = app.response(200, req.query.pieces and function() end or "evil", {})
+  for name, value in pairs(evil[req.params.how]) do
+    res.headers[name] = value
+  end
+  return res
+end)
 app.get("/redirect", function(req) return app.redirect("/to?x=" .. req.query.x) end)
 ]]
