@@ -15,8 +15,11 @@ local live = {}
 local STEP = 64 * 1024
 
 local function run(...)
-  local exit, _, err = process.run { args = { ... } }
-  return exit.code == 0, err
+  local exit, out, err = tycho.try(process.run, { args = { ... } })
+  if not exit then
+    return false, out.message -- not installed
+  end
+  return exit.code == 0, (err:gsub("%s+$", ""))
 end
 
 ---Makes one; `disk.clean_up` takes it away.
@@ -39,7 +42,7 @@ function disk.new(size)
   local ok, err = run("mount", "-t", "tmpfs", "-o", "size=" .. size, "tmpfs", path)
   if not ok then
     fs.remove(path, { recursive = true })
-    return nil, "a tmpfs cannot be mounted here: " .. err:gsub("%s+$", "")
+    return nil, "a tmpfs cannot be mounted here: " .. err
   end
   local self = setmetatable({ path = path, filler = path .. "/.filler" }, Disk)
   live[#live + 1] = self

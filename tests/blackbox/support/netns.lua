@@ -4,6 +4,7 @@
 --- started in it and talked to at its address; the test can drop or refuse what passes.
 
 local process = require "tycho.process"
+local tycho = require "tycho"
 
 local netns = {}
 
@@ -18,8 +19,11 @@ local live = {}
 local count = 0
 
 local function run(args)
-  local exit, _, err = process.run { args = args }
-  return exit.code == 0, err:gsub("%s+$", "")
+  local exit, out, err = tycho.try(process.run, { args = args })
+  if not exit then
+    return false, out.message -- not installed
+  end
+  return exit.code == 0, (err:gsub("%s+$", ""))
 end
 
 -- 198.18.0.0/15 is set aside for tests of networks: nobody lives there. Four addresses for each.
