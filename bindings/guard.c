@@ -15,6 +15,7 @@
 #include "lag.h"
 #include "tycho/clock.h"
 #include "tycho/log.h"
+#include "tycho/metrics.h"
 #include "vm.h"
 
 enum {
@@ -39,11 +40,12 @@ static struct {
     _Atomic uint32_t wished;     /* the slice that is meant */
     _Atomic int wish;
     _Atomic bool has_line;
-    uint32_t stopped;   /* the last slice that was stopped: logged once */
-    char owner[96];     /* of the slice that the hook met */
-    char line[160];     /* and where */
-    uint64_t warned_ms; /* when the log said so last */
-    char warned[160];   /* of which line */
+    uint32_t stopped;                       /* the last slice that was stopped: logged once */
+    char owner[96];                         /* of the slice that the hook met */
+    char line[160];                         /* and where */
+    uint64_t warned_ms;                     /* when the log said so last */
+    struct ty_series *slow, *slices, *cpus; /* counters */
+    char warned[160];                       /* of which line */
 } watchdog = {
     /* check: allow NO-GLOBALS because a process has one loop that runs Lua */
     .lock = PTHREAD_MUTEX_INITIALIZER,
@@ -154,13 +156,17 @@ static void note_line(lua_State *L, struct ty_vm *vm)
     atomic_store(&watchdog.has_line, true);
 }
 
-static const char *limit_of(lua_State *L)
+static bool is_used_up(lua_State *L)
 {
     struct ty_fiber *fiber = ty_fiber_running(L);
     const struct ty_budget *budget = fiber ? ty_fiber_budget(fiber) : NULL;
 
-    return budget && ty_budget_left(budget) < budget->slice_max_ms ? "lua.cpu_max"
-                                                                   : "lua.slice_max";
+    return budget && ty_budget_left(budget) < budget->slice_max_ms;
+}
+
+static const char *limit_of(lua_State *L)
+{
+    return is_used_up(L) ? "lua.cpu_max" : "lua.slice_max";
 }
 
 static void log_stop(lua_State *L, struct ty_vm *vm, uint32_t ms)
@@ -189,6 +195,7 @@ static int stop(lua_State *L, struct ty_vm *vm)
     if (watchdog.stopped != slice) {
         watchdog.stopped = slice;
         note_line(L, vm);
+        ty_counter_add(is_used_up(L) ? watchdog.cpus : watchdog.slices, 1);
         if (strcmp(vm->env->role, "run") != 0) /* else somebody is looking on */
             log_stop(L, vm, ms);
     }
@@ -215,6 +222,7 @@ static void log_slow(uint32_t ms)
     uint64_t now = ty_now_ms();
 
     ty_lag_note(watchdog.owner, watchdog.line, ms);
+    ty_counter_add(watchdog.slow, 1);
     if (strcmp(watchdog.warned, watchdog.line) == 0 && now - watchdog.warned_ms < WARN_PAUSE_MS)
         return;
     snprintf(watchdog.warned, sizeof(watchdog.warned), "%s", watchdog.line);
@@ -240,6 +248,19 @@ void ty_guard_settle(struct ty_vm *vm, struct ty_budget *budget)
 
 /* ---- its life */
 
+static void open_counters(void)
+{
+    static const struct ty_metric slow = {
+        "tycho_scripts_slow_total", "Scripts that held the loop for longer than lua.slice_warn.",
+        TY_COUNTER, NULL, 0};
+    static const struct ty_metric stopped = {"tycho_scripts_stopped_total",
+                                             "Scripts that were stopped.", TY_COUNTER, NULL, 0};
+
+    watchdog.slow = ty_metrics_series(&slow, NULL);
+    watchdog.slices = ty_metrics_series(&stopped, "limit=\"slice_max\"");
+    watchdog.cpus = ty_metrics_series(&stopped, "limit=\"cpu_max\"");
+}
+
 void ty_guard_open(const struct ty_config *config)
 {
     pthread_condattr_t attributes;
@@ -252,6 +273,7 @@ void ty_guard_open(const struct ty_config *config)
     watchdog.is_open = true;
     watchdog.is_closing = false;
     watchdog.loop = pthread_self();
+    open_counters();
     sigemptyset(&action.sa_mask);
     sigaction(SIGURG, &action, NULL);
     pthread_condattr_init(&attributes);

@@ -227,6 +227,7 @@ describe("a script that does not end", function()
 
     assert.equal(503, res.status)
     assert.is_true(took > 0.3, ("stopped after %.3f s"):format(took))
+    assert.is_true(s:metrics():sum("tycho_scripts_stopped_total", { limit = "cpu_max" }) > 0)
     assert.matches("lua%.cpu_max", table.concat(records_of(s, "guard", "error"), "\n"))
   end)
 
