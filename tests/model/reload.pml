@@ -55,7 +55,7 @@ byte held[WORKERS]; /* bits */
 /* ---- the workers: struct web, struct held */
 
 bit alive[WORKERS], leaving[WORKERS];
-byte live[WORKERS];                                    /* web->current */
+byte live[WORKERS];                                    /* web->active */
 byte loading[WORKERS], aborted[WORKERS], loaded[WORKERS], retired[WORKERS]; /* bits */
 byte request[WORKERS];                                 /* the generation that one is with */
 
@@ -337,7 +337,12 @@ inline worker_heard(w) /* ty_worker_heard() */
     fi
 }
 
-/* ---- the master's loop */
+/* ---- the master's loop
+ *
+ * An event says what has been `heard` for the reload, and whether workers are to be offered the
+ * active generation afterwards; both are done once, behind it, as the code does at the end of its
+ * functions. What a step no longer needs is reset, so that states that are alike are one.
+ */
 
 #define speaks(w) (len(from[w]) > 0)
 #define is_over(w) (state[w] == DOWN && !alive[w] && len(from[w]) == 0)
@@ -494,8 +499,8 @@ end:
     od
 }
 
-/* Requests to the first worker (the workers are alike), one at a time: from its beginning to its end
- * each sees one generation, which is in memory. */
+/* Requests to the first worker (the workers are alike), one at a time: from its beginning to its
+ * end each sees one generation, which is in memory. */
 active proctype Client()
 {
 end:
