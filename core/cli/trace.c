@@ -108,6 +108,8 @@ static void on_reply(const char *json, size_t len, void *arg)
     yyjson_val *seen = yyjson_obj_get(root, "observed"), *trace = yyjson_obj_get(seen, "trace");
 
     if (yyjson_get_bool(yyjson_obj_get(root, "done"))) {
+        if (yyjson_arr_size(yyjson_obj_get(root, "silent")))
+            fputs("tycho: a worker ended meanwhile\n", stderr);
         if (!yyjson_get_bool(yyjson_obj_get(root, "ok")))
             fprintf(stderr, "tycho: %s\n", answer_str(root, "error"));
     } else if (trace && result->cli->values[OPTION_JSON]) {

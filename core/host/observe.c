@@ -15,7 +15,7 @@ struct observation {
     struct client *client;
     const char *what; /* "profile", "trace" */
     uint64_t token;
-    bool is_asked[TY_SHM_SLOTS_MAX], is_awaited[TY_SHM_SLOTS_MAX];
+    bool is_asked[TY_SHM_SLOTS_MAX], is_awaited[TY_SHM_SLOTS_MAX], is_silent[TY_SHM_SLOTS_MAX];
     unsigned wanted, seen; /* traces; 0: as many as come */
     uv_timer_t timer;
 };
@@ -64,13 +64,13 @@ static void add_slots(struct ty_buf *out, const char *name, const bool *slots)
 
 static void finish(struct observation *o)
 {
-    static const bool nobody[TY_SHM_SLOTS_MAX];
-    bool is_trace = o->wanted > 0;
     struct ty_buf json = {0};
 
     tell_end(o);
+    for (unsigned i = 0; i < TY_SHM_SLOTS_MAX && !o->wanted; i++)
+        o->is_silent[i] = o->is_silent[i] || o->is_awaited[i];
     add_slots(&json, "asked", o->is_asked);
-    add_slots(&json, "silent", is_trace ? nobody : o->is_awaited);
+    add_slots(&json, "silent", o->is_silent);
     ty_buf_addf(&json, ",\"seen\":%u", o->seen);
     ty_control_answer(o->client, true, ty_buf_cstr(&json));
     ty_buf_close(&json);
@@ -219,6 +219,29 @@ void ty_observe_heard(struct worker *worker, yyjson_val *message)
     o->seen += yyjson_obj_get(message, "error") == NULL;
     if (is_complete(o))
         finish(o);
+}
+
+void ty_observe_lost(const struct worker *worker)
+{
+    struct observation *next;
+
+    for (struct observation *o = worker->master->observations; o; o = next) {
+        next = o->next;
+        if (!o->is_awaited[worker->slot])
+            continue;
+        o->is_awaited[worker->slot] = false;
+        o->is_silent[worker->slot] = true;
+        if (is_complete(o))
+            finish(o);
+    }
+}
+
+void ty_observe_describe(const struct master *master, struct ty_buf *out)
+{
+    ty_buf_addc(out, '[');
+    for (const struct observation *o = master->observations; o; o = o->next)
+        ty_buf_addf(out, "\"%s\"%s", o->what, o->next ? "," : "");
+    ty_buf_addc(out, ']');
 }
 
 void ty_observe_forget(struct master *master, const struct client *client)

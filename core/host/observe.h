@@ -14,6 +14,10 @@ void ty_observe_trace(struct master *master, struct client *client, yyjson_val *
 
 /* A worker's "observed". */
 void ty_observe_heard(struct worker *worker, yyjson_val *message);
+/* Its process has ended: nothing more comes. */
+void ty_observe_lost(const struct worker *worker);
+/* Adds what is being made: ["profile","trace"]. */
+void ty_observe_describe(const struct master *master, struct ty_buf *out);
 /* Who asked is gone. */
 void ty_observe_forget(struct master *master, const struct client *client);
 /* The server stops. */

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "host/admin.h"
+#include "host/observe.h"
 #include "host/upgrade.h"
 #include "tycho/clock.h"
 #include "tycho/embedded.h"
@@ -65,6 +66,8 @@ void ty_status_add(const struct master *master, struct ty_buf *out)
                 master->listeners.address, master->admin ? ty_admin_address(master->admin) : "",
                 ty_log_dropped());
     ty_status_add_log_levels(master, out);
+    ty_buf_adds(out, ",\"observing\":");
+    ty_observe_describe(master, out);
     ty_buf_adds(out, ",\"quarantined\":");
     ty_quarantine_describe(master, out);
     ty_buf_adds(out, ",\"workers\":[");

@@ -138,6 +138,7 @@ void ty_worker_forget(struct worker *worker)
     worker->committed = NULL;
     worker->serving = 0;
     worker->held_count = 0;
+    ty_observe_lost(worker);
     worker->has_health = worker->is_healthy = worker->is_overloaded = false;
 }
 

@@ -349,16 +349,38 @@ describe("tycho profile", function()
     assert.equal(pid, s:workers()[1])
   end)
 
+  it("does not wait for a worker that was killed, and has what the others saw", function()
+    local s = server.start { scripts = { ["app/main.lua"] = WORK }, workers = 2 }
+    local pids = s:workers()
+    local profile = fiber.spawn(function()
+      local began = clock.now()
+      local code, out, err = s:cli("profile", "3", "--output", "p.folded")
+      return code, out, err, clock.now() - began
+    end)
+    clock.eventually(function()
+      return s:status().observing[1] == "profile"
+    end, 3, "a profile that is being made")
+
+    process.run { args = { "kill", "-9", tostring(pids[1]) } }
+    local code, out, err, took = profile:join()
+
+    assert.equal(0, code)
+    assert.matches("of 1 worker in 3.0s", out)
+    assert.matches("^tycho: worker [12] did not answer\n", err)
+    assert.is_true(took < 5.5, took)
+  end)
+
   it("makes one at a time, and ends it when its client goes", function()
     local s = server.start { workers = 1 }
     local first = process.spawn {
       args = { server.program(), "profile", "600" }, cwd = s.folder,
       stdout = "/dev/null", stderr = "/dev/null",
     }
-    local err = clock.eventually(function()
-      local code, _, text = s:cli("profile", "0.1", "--output", "p.folded")
-      return code == 1 and text
-    end, 5, "a profile that is refused")
+    clock.eventually(function()
+      return s:status().observing[1] == "profile"
+    end, 5, "a profile that is being made")
+    local refused, _, err = s:cli("profile", "0.1", "--output", "p.folded")
+    assert.equal(1, refused)
     assert.matches("another profile is being made", err)
 
     first:kill "KILL"

@@ -158,17 +158,18 @@ describe("tycho trace", function()
       stdout = "/dev/null", stderr = "/dev/null",
     }
     clock.eventually(function()
-      local code, _, err = s:cli("trace", "/other", "--count", "1", "--timeout", "0.1")
-      return code == 1 and err:find("another trace", 1, true)
-    end, 5, "a trace that is refused")
+      return s:status().observing[1] == "trace"
+    end, 5, "a trace that is being made")
+    local refused, _, err = s:cli("trace", "/other", "--count", "1", "--timeout", "0.1")
+    assert.equal(1, refused)
+    assert.matches("another trace is being made", err)
 
     first:kill "KILL"
     first:wait(5)
 
     clock.eventually(function()
-      return not select(3, s:cli("trace", "/other", "--timeout", "0.1"))
-        :find("another trace", 1, true)
-    end, 5, "a trace after that")
+      return #s:status().observing == 0
+    end, 5, "the end of the trace")
     assert.equal(200, s:request("GET", "/other").status)
   end)
 
