@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "host/resident.h"
+#include "host/usage.h"
 #include "tycho/clock.h"
 
 struct text {
@@ -55,6 +55,12 @@ static void add_process_figures(const struct master *master, struct text *text)
     for (unsigned i = 0; i < master->worker_count; i++)
         ty_buf_addf(text->out, "process_resident_memory_bytes{worker=\"%u\"} %" PRIu64 "\n", i + 1,
                     master->workers[i].shared->resident_bytes);
+    begin(text, "process_cpu_seconds", "counter", "CPU time; worker 0 is the master.");
+    ty_buf_addf(text->out, "process_cpu_seconds_total{worker=\"0\"} %.3f\n",
+                (double)ty_cpu_ms() / 1e3);
+    for (unsigned i = 0; i < master->worker_count; i++)
+        ty_buf_addf(text->out, "process_cpu_seconds_total{worker=\"%u\"} %.3f\n", i + 1,
+                    (double)master->workers[i].shared->cpu_ms / 1e3);
     begin(text, "process_start_time_seconds", "gauge", "When the master started, Unix time.");
     ty_buf_addf(text->out, "process_start_time_seconds %.3f\n",
                 (double)ty_wall_us() / 1e6 - (double)(ty_now_ms() - master->started_ms) / 1e3);

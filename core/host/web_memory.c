@@ -1,6 +1,6 @@
 #include <inttypes.h>
 
-#include "host/resident.h"
+#include "host/usage.h"
 #include "host/web.h"
 
 enum { OVER_MAX = 2 }; /* looks in a row: what is there for a moment only does not count */
@@ -19,6 +19,7 @@ void ty_web_check_memory(struct web *web)
     uint64_t max = web->active ? limit_of(web->active->config) : 0, bytes = ty_resident_bytes();
 
     web->slot->resident_bytes = bytes;
+    web->slot->cpu_ms = ty_cpu_ms();
     if (max == 0 || web->is_stopping || !web->channel)
         return;
     web->memory_overs = bytes > max ? web->memory_overs + 1 : 0;

@@ -28,6 +28,7 @@ struct ty_slot {
     _Atomic uint32_t fibers;
     _Atomic uint32_t streams, old_streams; /* answers in pieces: now; of replaced generations */
     _Atomic uint64_t script_bytes;         /* of all live interpreter states */
+    _Atomic uint64_t cpu_ms;               /* that the process has used */
     _Atomic uint64_t resident_bytes;       /* of the process: others may not be let into /proc */
     _Atomic uint32_t restarts;
     char generation[TY_GENERATION_ID_LEN + 4]; /* for display only */

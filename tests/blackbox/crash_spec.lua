@@ -333,6 +333,7 @@ describe("a process's memory", function()
     for worker = 0, 2 do -- and still the figures are there
       local labels = { worker = tostring(worker) }
       assert.is_true(s:metrics():sum("process_resident_memory_bytes", labels) > 1048576)
+      assert.is_true(s:metrics():sum("process_cpu_seconds_total", labels) > 0)
     end
   end)
 
