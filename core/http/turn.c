@@ -88,10 +88,12 @@ static bool cannot_keep_up(struct ty_turn *turn, uint64_t now_ns)
     if (waited <= limit)
         return false;
     turn->is_late = true;
-    if (!turn->late_ns) {
+    /* Or one request alone has held up all behind it: they are to catch up first. */
+    if (!turn->late_ns || (int64_t)(now_ns - turn->looked_ns) > limit) {
         turn->late_ns = now_ns;
-        turn->longest_ns = turn->before_ns;
+        turn->longest_ns = waited;
     }
+    turn->looked_ns = now_ns;
 
     int64_t late_for = (int64_t)(now_ns - turn->late_ns);
 

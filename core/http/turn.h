@@ -33,7 +33,8 @@ struct ty_turn {
     int64_t work_count;
 
     uint64_t late_ns;   /* since when requests have been late; 0: they are not */
-    int64_t longest_ns; /* turn meanwhile */
+    uint64_t looked_ns; /* at the last one of them */
+    int64_t longest_ns; /* turn meanwhile, or the first one's wait */
     uint64_t window_ns; /* while shedding: when counting of idle time began */
     int64_t idle_ns;
     bool is_late;    /* a request of this turn was */

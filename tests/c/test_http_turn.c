@@ -19,6 +19,7 @@ struct worker {
     struct ty_turn turn;
     uint64_t now, random;
     uint64_t service; /* ns of one request */
+    uint64_t burn;    /* what the next one takes longer */
     double rate;      /* requests a second */
     bool is_even;     /* they come one by one at equal intervals, not at random */
     uint64_t next;    /* arrival */
@@ -59,7 +60,8 @@ static void turn(struct worker *w)
         } else {
             assert_true(w->let_in < ARRIVALS_MAX);
             w->turn.let_in++;
-            w->now += w->service;
+            w->now += w->service + w->burn;
+            w->burn = 0;
             w->waits[w->let_in++] = w->now - w->next;
         }
         w->next = next_arrival(w);
@@ -182,11 +184,34 @@ static void a_neighbours_long_turn_sheds_nobody(void **state)
 
         w->random += (uint64_t)i;
         run(w, 1);
-        w->now += (uint64_t)i * 100 * MS; /* one request that burns up to 2 s */
+        w->burn = (uint64_t)i * 100 * MS;
         run(w, 5);
         assert_int_equal(w->refused, 0);
         free(w);
     }
+}
+
+/* Nor those that the loop had already seen when their neighbour began. */
+static void one_slow_request_sheds_nobody_behind_it(void **state)
+{
+    struct ty_turn t = {0};
+    uint64_t now = 1000 * SECOND;
+
+    (void)state;
+    ty_turn_configure(&t, LAG_MS);
+    for (int turns = 0; turns < 3; turns++) {
+        ty_turn_end(&t, now);
+        ty_turn_begin(&t, now / MS);
+        for (int i = 0; i < 20; i++) {
+            bool is_late = ty_turn_waited(&t, now) > t.limit_ns;
+
+            assert_false(is_late && ty_turn_refuses(&t, now));
+            t.let_in++;
+            now += turns == 0 && i % 10 == 1 ? 400 * MS : MS;
+        }
+    }
+    ty_turn_end(&t, now);
+    assert_int_equal(t.late_ns, 0);
 }
 
 static void it_stops_refusing_when_the_storm_is_over(void **state)
@@ -234,6 +259,7 @@ int main(void)
         cmocka_unit_test(the_beginning_of_a_storm_is_short),
         cmocka_unit_test(below_its_limits_it_refuses_next_to_nobody),
         cmocka_unit_test(a_neighbours_long_turn_sheds_nobody),
+        cmocka_unit_test(one_slow_request_sheds_nobody_behind_it),
         cmocka_unit_test(it_stops_refusing_when_the_storm_is_over),
         cmocka_unit_test(one_of_each_turn_is_let_in_however_slow_the_worker_is),
         cmocka_unit_test(nothing_is_late_without_a_limit),
