@@ -203,6 +203,9 @@ static void send_pieces(lua_State *L, struct ty_call *call, struct reply *reply,
         .request = req,
         .detached = true,
         .lasting = true,
+        .slice_max_ms = notes ? notes->slice_max_ms : 0,
+        /* it may go on for hours: a budget in all is for routes that ask for one */
+        .cpu_max_ms = notes && notes->cpu_max_ms ? notes->cpu_max_ms : UINT32_MAX,
         .done = on_pumped,
         .arg = call,
     };

@@ -31,6 +31,13 @@ app.get("/polite", function()
     return fine and piece or "bye\n"
   end)
 end)
+app.get("/busy", function()
+  return app.response(200, function()
+    local from = os.clock()
+    while os.clock() - from < 0.01 do end
+    return ticks()
+  end, { ["Content-Type"] = "text/event-stream" })
+end)
 app.get("/slow", function()
   fiber.sleep(30)
   return version
@@ -115,6 +122,17 @@ describe("an answer that goes on", function()
     clock.eventually(function()
       return streams(s, "replaced") == 0 and s:metrics():sum "tycho_generations_alive" == 1
     end)
+  end)
+
+  it("has no budget of processor time in all, only for each piece", function()
+    local s = server.start {
+      scripts = { ["app/main.lua"] = APP:format(1) }, config = { lua = { cpu_max = "50ms" } },
+    }
+    local conn = follow(s, "/busy")
+
+    for _ = 1, 20 do
+      assert.equal(1, next_version(conn))
+    end
   end)
 
   it("of events is ended as it should be after reload.max_age", function()
