@@ -78,9 +78,11 @@ static void samples_count_cpu_time_and_hold_the_stack(void **state)
     ty_profile_stop();
 
     assert_in_range(total, 90, 110);
-#ifdef __x86_64__
+    /* the thread sanitizer runs handlers later, with the context of then */
+#if defined(__x86_64__) && !defined(__SANITIZE_THREAD__)
     assert_true(whole > total * 8 / 10);
 #endif
+    assert_true(whole <= total);
     ty_symbols_free(symbols);
 }
 
