@@ -11,7 +11,7 @@ Journal.__index = Journal
 -- Complaints that the soak's own faults explain.
 local EXPECTED = {
   "on purpose", "/soak/odd", "/soak/spin", "a table was raised", "was killed by signal 9",
-  "no ink in the printer", "the next reload loads what is on disk",
+  "no ink in the printer", "the next reload loads what is on disk", "it died while loading it",
   "app.auth.secret is not set", "took [0-9.]+ ms: ", '"module":"reload"', '"module":"guard"',
 }
 

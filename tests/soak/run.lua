@@ -165,6 +165,9 @@ function Soak:judge_end()
     self:fail("process %d is left: %s", pid, proc.command(pid))
   end
   self.journal:finish()
+  if self.journal.access < 0.99 * self.sent then -- what a killed worker had not written is lost
+    self:fail("%d requests, and %d records in the access log", self.sent, self.journal.access)
+  end
   for _, complaint in ipairs(self.journal.faults) do
     self:fail("%s", complaint)
   end
