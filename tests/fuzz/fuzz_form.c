@@ -20,7 +20,7 @@ static struct ty_buf decode(const char *p, const char *end)
 
     for (; p < end; p++) {
         if (*p == '%' && end - p > 2 && digit(p[1]) >= 0 && digit(p[2]) >= 0) {
-            ty_buf_addc(&out, (char)(digit(p[1]) << 4 | digit(p[2])));
+            ty_buf_addc(&out, (char)(digit(p[1]) * 16 + digit(p[2])));
             p += 2;
         } else {
             ty_buf_addc(&out, *p == '+' ? ' ' : *p);

@@ -14,8 +14,8 @@ enum { COUNTERS = 64 * 1024, READ_MAX = 64 * 1024, ROUNDS_MAX = 1000 };
 __attribute__((section("__libfuzzer_extra_counters"))) static uint8_t counters[COUNTERS];
 
 /* The leak checker does not look into Lua's memory: what only Lua refers to seems to be lost. */
-const char *__asan_default_options(void);
-const char *__asan_default_options(void)
+const char *__asan_default_options(void); /* NOLINT(bugprone-reserved-identifier): ASan's name */
+const char *__asan_default_options(void)  /* NOLINT(bugprone-reserved-identifier) */
 {
     return "detect_leaks=0:allocator_may_return_null=1";
 }
