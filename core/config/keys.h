@@ -82,6 +82,8 @@ enum { TY_CONFIG_LIVE = 1, TY_CONFIG_RESTART = 2, TY_CONFIG_SECRET = 4 };
       "Pipelined bytes kept while a request is being answered; then reading stops.")               \
     X("http.send_max",                SIZE,     "256KiB",   "16KiB..64MiB",   LIVE,                \
       "Unsent bytes of an answer kept for a slow client; then the writer waits.")                  \
+    X("http.send_total_max",          SIZE,     "128MiB",   "1MiB..64GiB",    LIVE,                \
+      "Unsent bytes kept for all clients of one worker; above: the slowest are cut off.")          \
     X("http.header_timeout",          DURATION, "10s",      "100ms..1h",      LIVE,                \
       "For the whole header section of a request; then: 408.")                                     \
     X("http.body_timeout",            DURATION, "15s",      "100ms..1h",      LIVE,                \

@@ -17,6 +17,7 @@ static void limits_of(const struct ty_config *config, struct ty_http_limits *lim
     limits->chunk_extension_max = ty_config_bytes(config, "http.chunk_extension_max");
     limits->pending_max = ty_config_bytes(config, "http.pending_max");
     limits->send_max = ty_config_bytes(config, "http.send_max");
+    limits->send_total_max = ty_config_bytes(config, "http.send_total_max");
     limits->connection_max = (size_t)ty_config_int(config, "http.max_connections");
     limits->request_max = (size_t)ty_config_int(config, "http.requests_max");
     limits->queue_max = (size_t)ty_config_int(config, "http.queue_max");

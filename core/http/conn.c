@@ -289,7 +289,7 @@ void ty_conn_continue(struct ty_http_conn *conn)
 void ty_conn_resume(struct ty_http_conn *conn)
 {
     if (conn->is_broken) {
-        ty_conn_lose(conn);
+        ty_conn_reset(conn); /* so that nobody takes what has arrived for the whole answer */
         return;
     }
     if (conn->phase < TY_CONN_SITE && conn->pending.len) {

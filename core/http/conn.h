@@ -44,6 +44,7 @@ struct ty_output {
     struct ty_buf sending;
     struct ty_buf queued;
     size_t mark; /* unsent at the last look; less means progress */
+    size_t held; /* its part of the server's */
 };
 
 struct ty_http_conn {

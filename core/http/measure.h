@@ -19,6 +19,7 @@
     X(HEADER_TIMEOUT, "header_timeout") \
     X(BODY_TIMEOUT,   "body_timeout") \
     X(SEND_TIMEOUT,   "send_timeout") \
+    X(SEND_TOTAL,     "send_total")   \
     X(KEEPALIVE,      "keepalive")
 /* clang-format on */
 

@@ -19,10 +19,21 @@ size_t ty_conn_unsent(const struct ty_http_conn *conn)
            conn->output->queued.len;
 }
 
+static void give_back(struct ty_http_conn *conn, size_t len)
+{
+    struct ty_output *output = conn->output;
+
+    if (len > output->held)
+        len = output->held; /* given back already */
+    output->held -= len;
+    conn->server->held -= len;
+}
+
 void ty_conn_output_free(struct ty_http_conn *conn)
 {
     if (!conn->output)
         return;
+    give_back(conn, conn->output->held);
     ty_buf_close(&conn->output->sending);
     ty_buf_close(&conn->output->queued);
     free(conn->output);
@@ -49,6 +60,7 @@ static void on_sent(uv_write_t *req, int status)
         broken(conn);
         return;
     }
+    give_back(conn, conn->output->sending.len);
     conn->output->sending.len = 0;
     if (conn->output->queued.len) {
         send_next(conn);
@@ -78,10 +90,54 @@ static void send_next(struct ty_http_conn *conn)
     ty_conn_schedule(conn);
 }
 
+static bool is_stuck(const struct ty_http_conn *conn)
+{
+    return conn->out_deadline != TY_NEVER &&
+           uv_stream_get_write_queue_size((const uv_stream_t *)&conn->tcp) >= conn->output->mark;
+}
+
+static bool is_slower(const struct ty_http_conn *conn, const struct ty_http_conn *than)
+{
+    if (is_stuck(conn) != is_stuck(than))
+        return is_stuck(conn);
+    return conn->out_deadline < than->out_deadline;
+}
+
+/* All connections together hold too much: room for this one is made by those that have taken
+ * nothing for longest. */
+static void make_room(struct ty_http_server *server, const struct ty_http_conn *for_conn)
+{
+    while (server->held > server->options.limits.send_total_max) {
+        struct ty_http_conn *slowest = NULL;
+
+        for (struct ty_http_conn *conn = server->conns; conn; conn = conn->next) {
+            if (conn != for_conn && conn->output && conn->output->held &&
+                (!slowest || is_slower(conn, slowest)))
+                slowest = conn;
+        }
+        if (!slowest)
+            return;
+        ty_measure_limit(&server->measure, TY_LIMIT_SEND_TOTAL);
+        ty_conn_reset(slowest);
+        /* Now, not when the handle is closed: many may come in one turn of the loop. A write that
+         * is under way does not look at its bytes any more. */
+        give_back(slowest, slowest->output->held);
+        ty_buf_close(&slowest->output->sending);
+        ty_buf_close(&slowest->output->queued);
+    }
+}
+
 static void keep(struct ty_http_conn *conn, const char *data, size_t len)
 {
-    if (!ty_buf_try_add(&conn->output->queued, data, len, SIZE_MAX))
+    struct ty_http_server *server = conn->server;
+
+    if (!ty_buf_try_add(&conn->output->queued, data, len, SIZE_MAX)) {
         broken(conn);
+        return;
+    }
+    conn->output->held += len;
+    server->held += len;
+    make_room(server, conn);
 }
 
 /* What the socket takes at once: a count, or a UV_E* code. The usual answer is one run of bytes,

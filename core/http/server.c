@@ -22,6 +22,7 @@ void ty_http_default_limits(struct ty_http_limits *limits)
         .chunk_extension_max = 8 * 1024,
         .pending_max = 64 * 1024,
         .send_max = 256 * 1024,
+        .send_total_max = 128 * 1024 * 1024,
         .connection_max = 10000,
         .request_max = 4096,
         .queue_max = 1024,

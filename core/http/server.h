@@ -52,6 +52,7 @@ struct ty_http_server {
     struct ty_http_conn *corked; /* its bytes are being parsed */
     struct ty_buf batch;         /* its answers */
     struct ty_buf scratch;       /* an answer of another */
+    size_t held;                 /* unsent bytes of all connections */
     struct ty_buf log_fields;
     struct ty_exchange_pool pool;
 

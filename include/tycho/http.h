@@ -149,6 +149,7 @@ struct ty_http_limits {
     size_t chunk_extension_max;    /* a message's, 8 KiB: 400 */
     size_t pending_max;            /* pipelined bytes waiting for the site, 64 KiB: reading stops */
     size_t send_max;               /* unsent bytes of an answer, 256 KiB: writers wait */
+    size_t send_total_max;         /* of all connections, 128 MiB: the slowest are reset */
     size_t connection_max;         /* per worker, 10000: accepting pauses */
     size_t request_max;            /* with their site at once, 4096: more wait */
     size_t queue_max;              /* that wait, 1024: 503 */

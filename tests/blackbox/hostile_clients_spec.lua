@@ -159,6 +159,8 @@ app.get("/endless", { timeout = 3600 }, function()
   end)
 end)
 app.get("/large", function() return ("y"):rep(3e6) end)
+local HUGE = ("z"):rep(1e7)
+app.get("/huge", function() return HUGE end)
 app.get("/made", function() return { made = made } end)
 ]]
   local COUNT = LONG and 200 or 40
@@ -230,6 +232,29 @@ app.get("/made", function() return { made = made } end)
       accounts.wait_idle(s)
     end)
   end
+
+  it("have bounded memory together: the slowest are cut off", function()
+    local most = 16 * KIB * KIB
+    local s = start { send_total_max = "16MiB", send_timeout = "1m" }
+    local worker = s:workers()[1]
+    assert.equal(200, s:request("GET", "/huge").status)
+    local rss = proc.rss(worker)
+    local crowd = clients.open {
+      port = s.port, count = COUNT, reads = false, first = http.format("GET", "/huge"),
+    }
+    clock.eventually(function()
+      return gauge(s, "tycho_http_limits_total", { limit = "send_total" }) >= COUNT - 4
+    end, 10, "most of them cut off")
+    assert.equal(1e7, #s:request("GET", "/huge").body)
+    if not server.is_instrumented() then
+      -- The allocator keeps some of what was freed; without the bound they would have 7 MB each.
+      local more = proc.rss(worker) - rss
+      assert.is_true(more <= 5 * most, ("%.0f bytes of memory"):format(more))
+    end
+
+    crowd:close()
+    accounts.wait_idle(s)
+  end)
 
   it("are served for as long as they take something", function()
     local s = start { send_timeout = "1s" }
