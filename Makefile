@@ -22,9 +22,10 @@ test-long:        ## the same with the figures that take their time
 tsan:             ## the tests in C, and the library's, under the thread sanitizer
 	@$(MAKE) --no-print-directory test PRESET=tsan TESTS='-E "^(blackbox|corpus|lua[.])"'
 
+# Thirty times slower, a test that measures time may need a second try; memory errors fail each.
 valgrind: setup-valgrind $(NINJA)  ## the tests in C under valgrind
 	@cmake --build --preset $(PRESET) --target tests
-	@ctest --preset $(PRESET) -j2 -L valgrind
+	@ctest --preset $(PRESET) -j2 -L valgrind --repeat until-pass:3
 
 fuzz: setup-fuzz  ## look for inputs that break something (FUZZ=http FUZZ_SECONDS=300)
 	@$(MAKE) --no-print-directory build/fuzz/build.ninja PRESET=fuzz
