@@ -168,13 +168,14 @@ function actors.command(self, luck)
   end
 end
 
--- Scraped strictly; no counter goes back.
+-- Scraped strictly; no counter of the server goes back.
 function actors.scrape(self)
   local m = self.server:metrics()
   local last, now = self.scraped or {}, {}
   for _, sample in ipairs(m.samples) do
     local of = m.types[sample.name] or m.types[sample.name:gsub("_count$", "")]
-    if of == "counter" or of == "histogram" then
+    local is_of_process = sample.name:find "^process_" -- begins anew with it
+    if (of == "counter" or of == "histogram") and not is_of_process then
       local labels = {}
       for name, value in pairs(sample.labels) do
         labels[#labels + 1] = name .. "=" .. value
