@@ -53,7 +53,7 @@ if [ "${1:-}" = long ] || [ "${TYCHO_TEST_LONG:-}" = 1 ]; then
     holds safety -DALIVE_MAX=2 -DCOMMIT_TIMES_OUT
     holds safety -DALIVE_MAX=3 -DLEAVES=0 -DDEATHS=2
     holds safety -DWORKERS=3 -DASKS=1
-    holds progress -DALIVE_MAX=3 -DLEAVES=0
+    holds progress -DASKS=1
 fi
 
 is_found safety -DMUTANT_COMMIT_BEFORE_ALL_ARE_READY
