@@ -8,6 +8,7 @@
 #include "cli/remote.h"
 #include "cli/terminal.h"
 #include "host/memory_file.h"
+#include "tycho/clock.h"
 #include "tycho/folded.h"
 
 /* profile: what a running server spends its CPU time on, as a picture. */
@@ -132,7 +133,11 @@ int cli_profile(struct cli *cli)
     ty_buf_addf(&command, "{\"command\":\"profile\",\"seconds\":%g,\"rate\":%.0f,\"worker\":%.0f}",
                 seconds, hz, worker);
     result.stacks = ty_folded_new();
+    uint64_t began_ms = ty_now_ms();
     int code = cli_ask_all(cli, ty_buf_cstr(&command), on_reply, &result);
+    double took = (double)(ty_now_ms() - began_ms) / 1000;
+    if (took < seconds) /* the server stopped */
+        seconds = took;
     if (code == TY_EXIT_DONE && result.workers == 0)
         code = TY_EXIT_FAILED;
     if (code == TY_EXIT_DONE)
