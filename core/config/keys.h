@@ -129,7 +129,7 @@ enum { TY_CONFIG_LIVE = 1, TY_CONFIG_RESTART = 2, TY_CONFIG_SECRET = 4 };
       "A new program (`tycho upgrade`) that does not serve after this is given up.")               \
     X("host.worker_memory_max",       SIZE,     "0B",       "0B..1024GiB",    LIVE,                \
       "A worker with more resident memory than this finishes and is replaced; 0B: one and a half " \
-      "times lua.memory_max.")                                                                     \
+      "times lua.memory_max, and at least 64MiB more than that.")                                  \
     X("host.core_dumps",              BOOLEAN,  "false",    "",               RESTART,             \
       "Whether a crash leaves a core file: it would hold secrets.")                                \
                                                                                                    \

@@ -3,7 +3,10 @@
 #include "host/usage.h"
 #include "host/web.h"
 
-enum { OVER_MAX = 2 }; /* looks in a row: what is there for a moment only does not count */
+enum {
+    OVER_MAX = 2, /* looks in a row: what is there for a moment only does not count */
+    PROGRAM_BYTES = 64 * 1024 * 1024, /* what all but scripts needs, generously */
+};
 
 /* 0: no limit */
 static uint64_t limit_of(const struct ty_config *config)
@@ -11,7 +14,9 @@ static uint64_t limit_of(const struct ty_config *config)
     uint64_t bytes = ty_config_bytes(config, "host.worker_memory_max");
     uint64_t scripts = ty_config_bytes(config, "lua.memory_max");
 
-    return bytes ? bytes : scripts + scripts / 2;
+    if (bytes)
+        return bytes;
+    return scripts + (scripts / 2 > PROGRAM_BYTES ? scripts / 2 : PROGRAM_BYTES);
 }
 
 void ty_web_check_memory(struct web *web)
