@@ -284,8 +284,8 @@ static void engine_retire(struct ty_generation *gen, uint64_t drain_ms, void (*g
     gen->retired = true;
     gen->retired_ms = ty_now_ms();
     /* as the newest configuration says; the engine may have been closed */
-    gen->age_ms = ty_config_ms(engine.env.config ? engine.env.config : gen->vm->config,
-                               "reload.max_age");
+    gen->age_ms =
+        ty_config_ms(engine.env.config ? engine.env.config : gen->vm->config, "reload.max_age");
     uv_timer_start(&gen->timer, on_drain_over, drain_ms, 0);
     ty_site_unref(&gen->site);
 }
