@@ -136,16 +136,15 @@ describe("a route that is stuck", function()
     local s = start { queue_timeout = "300ms" }
     local share = 0
     for _ = 1, 4 do -- other work on the machine is no fault of the route
-      local before, stuck = rate_of_others(s), nil
+      local before, stuck = rate_of_others(s), {}
+      for i = 1, 4 do -- these have the route; they are cancelled when their clients go
+        stuck[i] = s:connect()
+        stuck[i]:send(http.format("GET", "/stuck/30000"))
+      end
+      clock.eventually(function() return running(s) == 4 end)
       load.run({ port = s.port, rate = 40, duration = 0.8, connections = 30,
         request = function() return "GET", "/stuck/30000" end,
         check = function(res) return res.status == 503 end }, function(run)
-        for _ = 1, 4 do -- these have the route; they are cancelled when their clients go
-          local conn = s:connect()
-          conn:send(http.format("GET", "/stuck/30000"))
-          stuck = stuck or {}
-          stuck[#stuck + 1] = conn
-        end
         local during = rate_of_others(s)
         run:stop()
         queued(s, 0) -- or one of them would get the route now
