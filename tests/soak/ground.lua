@@ -8,6 +8,7 @@ local ground = {}
 -- Each way to go wrong, under one roof. The version is said before and after a wait.
 local NASTY = [[
 local app = require "tycho.app"
+local db = require "tycho.db"
 local fiber = require "tycho.fiber"
 local errors = require "tycho.errors"
 
@@ -45,6 +46,9 @@ nasty:get("/stream", function()
     fiber.sleep(0.001)
     return n <= 64 and piece or nil
   end)
+end)
+nasty:post("/prune", function()
+  return db.exec "delete from orders where id <= (select max(id) - 2000 from orders)"
 end)
 nasty:get("/spin", function() while true do end end)
 ]]

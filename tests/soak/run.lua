@@ -112,6 +112,7 @@ function Soak:round(rate, seconds)
   self:sample(run)
   local ledger = run:join().ledger
   self:reckon(before, #self.faults.windows - windows + 1)
+  pcall(self.server.request, self.server, "POST", "/soak/prune") -- caches grow with the data
   local lost = self:judge_requests()
   for _, id in ipairs(ledger:missing()) do
     self:fail("nobody knows what became of request %s", id)
@@ -135,7 +136,7 @@ function Soak:judge_rest(idle)
     for _, worker in ipairs(s:status().workers) do
       fibers = fibers + worker.fibers
     end
-    self.samples:take()
+    self.samples:take(true)
     why = ("%d requests, %d connections, %d fibers, %d generations, %d descriptors (%d before)")
       :format(active, connections, fibers, generations, self.samples:most_fds(), idle.fds)
     return active <= 1 and connections <= 1 and fibers == 0 and generations == 1

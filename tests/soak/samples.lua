@@ -22,9 +22,11 @@ local function new(s, warm_up)
   return setmetatable({ server = s, warm_up = warm_up, lives = {} }, Samples)
 end
 
+-- All of it, and what is no share of a file: how many share those changes with every kill.
 local function pss(pid)
-  local text = tycho.try(fs.read, ("/proc/%d/smaps_rollup"):format(pid))
-  return tonumber((text or ""):match "\nPss:%s*(%d+)")
+  local text = tycho.try(fs.read, ("/proc/%d/smaps_rollup"):format(pid)) or ""
+  local all = tonumber(text:match "\nPss:%s*(%d+)")
+  return all, all and all - tonumber(text:match "\nPss_File:%s*(%d+)")
 end
 
 local function pids(master)
@@ -36,22 +38,29 @@ local function pids(master)
   return all
 end
 
+local function note(life, now, kib)
+  local window = math.floor((now - life.began) / WINDOW)
+  local last = life.points[#life.points]
+  if last and last.window == window then
+    last.kib = math.min(last.kib, kib)
+  else
+    life.points[#life.points + 1] = { window = window, at = now, kib = kib }
+  end
+end
+
 ---Looks at all processes once.
 ---@async
-function Samples:take()
+---@param is_rest? boolean without load, which says nothing about growth
+function Samples:take(is_rest)
   local now = clock.now()
   self.now = {}
   for _, pid in ipairs(pids(self.server.pid)) do
-    local kib = pss(pid)
+    local kib, own = pss(pid)
     if kib then
       local life = self.lives[pid] or { pid = pid, began = now, points = {} }
       self.lives[pid] = life
-      local window = math.floor((now - life.began) / WINDOW)
-      local last = life.points[#life.points]
-      if last and last.window == window then
-        last.kib = math.min(last.kib, kib)
-      else
-        life.points[#life.points + 1] = { window = window, at = now, kib = kib }
+      if not is_rest then
+        note(life, now, own)
       end
       self.now[#self.now + 1] = { pid = pid, kib = kib, fds = proc.fds(pid) }
     end
