@@ -82,7 +82,9 @@ static void answer_first(struct fixture *f)
     struct ty_request *req = f->held[0];
 
     assert_true(f->held_count);
-    memmove(f->held, f->held + 1, --f->held_count * sizeof(f->held[0]));
+    f->held_count--;
+    for (size_t i = 0; i < f->held_count; i++)
+        f->held[i] = f->held[i + 1];
     ty_request_respond(req, 200, NULL, 0, req->query);
 }
 
@@ -365,6 +367,14 @@ static void a_lane_that_cannot_use_the_room_does_not_keep_it(void **state)
     stop(&f);
 }
 
+static void expect_ok(struct fixture *f, int fd, struct ty_buf *in)
+{
+    struct answer answer = await_answer(f, fd, in, 0);
+
+    assert_int_equal(answer.status, 200);
+    answer_close(&answer);
+}
+
 static void pipelined_requests_wait_too(void **state)
 {
     struct fixture f;
@@ -380,16 +390,11 @@ static void pipelined_requests_wait_too(void **state)
 
     answer_first(&f);
     hear_and_close(&f, held, 200);
-    for (int i = 0; i < 3; i++) {
-        if (i == 2) {
-            WAIT_FOR(&f, f.held_count);
-            answer_first(&f);
-        }
-        struct answer answer = await_answer(&f, fd, &in, 0);
-
-        assert_int_equal(answer.status, 200);
-        answer_close(&answer);
-    }
+    expect_ok(&f, fd, &in);
+    expect_ok(&f, fd, &in);
+    WAIT_FOR(&f, f.held_count);
+    answer_first(&f);
+    expect_ok(&f, fd, &in);
     close(fd);
     ty_buf_close(&in);
     stop(&f);

@@ -11,7 +11,7 @@
 /* cmocka.h needs those above */
 #include <cmocka.h>
 
-enum { LAG_MS = 50, SECONDS = 40, ARRIVALS_MAX = 2000 * SECONDS };
+enum { LAG_MS = 50, SECONDS = 40, HALF = SECONDS / 2, ARRIVALS_MAX = 2000 * SECONDS };
 
 static const uint64_t SECOND = 1000000000, MS = 1000000, REFUSAL = 20000;
 
@@ -113,7 +113,7 @@ static double goodput(double service_ms, double load, bool is_even, double *p99)
 
     uint64_t from = w->now;
 
-    run(w, SECONDS / 2);
+    run(w, HALF);
     double share = (double)w->let_in * (double)w->service / (double)(w->now - from);
     *p99 = p99_ms(w);
     if (getenv("TYCHO_TEST_SHOW"))
