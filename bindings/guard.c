@@ -180,18 +180,26 @@ static void log_stop(lua_State *L, struct ty_vm *vm, uint32_t ms)
         context.generation = req->site->generation;
     }
     luaL_traceback(L, L, NULL, 0);
-    ty_log(TY_LOG_ERROR, "guard", &context,
-           "%s was stopped after %" PRIu32 " ms without a pause, in %s (%s)\n%s", watchdog.owner,
-           ms, watchdog.line, limit_of(L), lua_tostring(L, -1));
+    ty_log(TY_LOG_ERROR, "guard", &context, "%s was stopped after %" PRIu32 " ms%s, in %s (%s)\n%s",
+           watchdog.owner, ms, is_used_up(L) ? " in all" : " without a pause", watchdog.line,
+           limit_of(L), lua_tostring(L, -1));
     lua_pop(L, 1);
     ty_lag_note(watchdog.owner, watchdog.line, ms);
     if (vm->env->struck)
         vm->env->struck(watchdog.owner, vm->env->struck_arg);
 }
 
+/* For how long: this slice, or all of its request's. */
+static uint32_t ran_for(lua_State *L)
+{
+    uint32_t ms = atomic_load(&watchdog.elapsed_ms);
+
+    return is_used_up(L) ? ms + ty_fiber_budget(ty_fiber_running(L))->cpu_ms : ms;
+}
+
 static int stop(lua_State *L, struct ty_vm *vm)
 {
-    uint32_t slice = atomic_load(&ty_guard.slice), ms = atomic_load(&watchdog.elapsed_ms);
+    uint32_t slice = atomic_load(&ty_guard.slice), ms = ran_for(L);
 
     if (watchdog.stopped != slice) {
         watchdog.stopped = slice;
@@ -216,6 +224,14 @@ void ty_guard_hook(lua_State *L, struct ty_vm *vm)
     ty_vm_disarm(vm, TY_HOOK_SLICE);
     if (!atomic_load(&watchdog.has_line))
         note_line(L, vm);
+}
+
+void ty_guard_exhaust(struct ty_vm *vm)
+{
+    atomic_store(&watchdog.elapsed_ms, 0);
+    atomic_store(&watchdog.wished, atomic_load(&ty_guard.slice));
+    atomic_store(&watchdog.wish, WISH_STOP);
+    ty_vm_arm(vm, TY_HOOK_SLICE);
 }
 
 static void log_slow(uint32_t ms)

@@ -12,7 +12,8 @@
  *
  * The clock is the watchdog's own: a process that was stopped, or a machine that was suspended,
  * has not been running scripts meanwhile. Every tick that meets a slice also counts against the
- * whole of what its request may run (lua.cpu_max): sampled, and therefore free.
+ * whole of what its request may run (lua.cpu_max): sampled, and therefore free. When that is used
+ * up, the next slice is stopped at its first instruction.
  *
  * What no hook reaches - a C function that never returns, Lua in a finalizer - is the master's
  * business: see host.heartbeat_timeout.
@@ -52,6 +53,9 @@ void ty_guard_open(const struct ty_config *config);
 void ty_guard_configure(const struct ty_config *config); /* lua.slice_warn */
 void ty_guard_close(void);
 
+/* The rare part of ty_guard_enter(): nothing is left, so the slice ends where it begins. */
+void ty_guard_exhaust(struct ty_vm *vm);
+
 /* The rare part of ty_guard_leave(). */
 void ty_guard_settle(struct ty_vm *vm, struct ty_budget *budget);
 
@@ -69,9 +73,13 @@ static inline bool ty_guard_enter(struct ty_vm *vm, const struct ty_budget *budg
 
     if (slice & 1 || budget->slice_max_ms == TY_GUARD_UNLIMITED)
         return false;
+    uint32_t left = ty_budget_left(budget);
+
     atomic_store_explicit(&ty_guard.vm, vm, memory_order_relaxed);
-    atomic_store_explicit(&ty_guard.max_ms, ty_budget_left(budget), memory_order_relaxed);
+    atomic_store_explicit(&ty_guard.max_ms, left, memory_order_relaxed);
     atomic_store_explicit(&ty_guard.slice, slice + 1, memory_order_release);
+    if (left == 0)
+        ty_guard_exhaust(vm);
     return true;
 }
 
