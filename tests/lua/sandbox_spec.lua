@@ -76,7 +76,8 @@ describe("a script finds closed", function()
     "tycho.core.vm", "tycho.core.fiber", "tycho.core", "tycho._private.loader", "tycho._private",
     "tycho.core.vm\0", "tycho/_private/loader", "tycho._private/loader",
     "lib.tycho._private.loader", "tycho.nothing", "cjson.util", "../lib/tycho/app",
-    "/usr/lib/x86_64-linux-gnu/lua/5.1/lfs", "lfs", "socket.core", "jit.opt", "table.new", "string.buffer", "app\0",
+    "/usr/lib/x86_64-linux-gnu/lua/5.1/lfs", "lfs", "socket.core", "jit.opt", "table.new",
+    "string.buffer", "app\0",
   } do
     it(("require %q"):format(name), function()
       local ok, err = pcall(env.require, name)
