@@ -36,7 +36,9 @@ static struct {
     struct module_level modules[MODULES_MAX];
 } log_state = {
     /* check: allow NO-GLOBALS because a process has one log */
-    .writer = {.lock = PTHREAD_MUTEX_INITIALIZER, .more = PTHREAD_COND_INITIALIZER},
+    .writer = {.lock = PTHREAD_MUTEX_INITIALIZER,
+               .more = PTHREAD_COND_INITIALIZER,
+               .over = PTHREAD_COND_INITIALIZER},
     .level = TY_LOG_INFO,
     .modules_lock = PTHREAD_MUTEX_INITIALIZER,
 };

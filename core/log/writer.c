@@ -1,4 +1,4 @@
-#define _GNU_SOURCE /* pthread_clockjoin_np, memrchr */
+#define _GNU_SOURCE /* pthread_cond_clockwait, memrchr */
 #include "log/writer.h"
 
 #include <errno.h>
@@ -184,6 +184,10 @@ static void *run(void *arg)
         }
     }
     ty_buf_close(&hand);
+    pthread_mutex_lock(&w->lock);
+    w->ended = true;
+    pthread_cond_signal(&w->over);
+    pthread_mutex_unlock(&w->lock);
     return NULL;
 }
 
@@ -198,6 +202,7 @@ int ty_log_writer_open(struct ty_log_writer *writer, const char *path, size_t ma
     writer->path = path ? ty_strdup(path) : NULL;
     writer->max = max;
     writer->stopping = false;
+    writer->ended = false;
     writer->reopening = false;
     writer->torn = false;
     writer->taken = 0;
@@ -242,10 +247,24 @@ void ty_log_writer_reopen(struct ty_log_writer *writer)
     pthread_mutex_unlock(&writer->lock);
 }
 
-void ty_log_writer_close(struct ty_log_writer *writer)
+/* Has the thread come to its end, within a while? */
+static bool wait_for_end(struct ty_log_writer *w)
 {
     struct timespec until;
 
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += 2;
+    pthread_mutex_lock(&w->lock);
+    while (!w->ended &&
+           pthread_cond_clockwait(&w->over, &w->lock, CLOCK_MONOTONIC, &until) != ETIMEDOUT)
+        ;
+    bool ended = w->ended;
+    pthread_mutex_unlock(&w->lock);
+    return ended;
+}
+
+void ty_log_writer_close(struct ty_log_writer *writer)
+{
     pthread_mutex_lock(&writer->lock);
     bool running = writer->running;
     writer->running = false;
@@ -256,12 +275,11 @@ void ty_log_writer_close(struct ty_log_writer *writer)
     if (!running)
         return;
 
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += 2;
-    if (pthread_clockjoin_np(writer->thread, NULL, CLOCK_MONOTONIC, &until)) {
+    if (!wait_for_end(writer)) {
         pthread_detach(writer->thread); /* stuck in write(): what it uses must stay */
         return;
     }
+    pthread_join(writer->thread, NULL);
     if (writer->fd != STDERR_FILENO)
         close(writer->fd);
     free(writer->path);

@@ -17,11 +17,12 @@
 struct ty_log_writer {
     pthread_t thread;
     pthread_mutex_t lock;
-    pthread_cond_t more;
+    pthread_cond_t more;   /* to write */
+    pthread_cond_t over;   /* the thread has ended */
     struct ty_buf waiting; /* lines to write; under the lock, as are the next four */
     size_t taken;          /* bytes the thread has in hand */
     bool running;
-    bool stopping;
+    bool stopping, ended;
     bool reopening;
     size_t max;
     char *path; /* NULL: standard error */
