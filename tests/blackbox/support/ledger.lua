@@ -14,7 +14,9 @@ local FAULTS_MAX = 20
 
 ---@return blackbox.Ledger
 function ledger.new()
-  return setmetatable({ open = {}, counts = {}, sent = 0, faults = {}, latencies = {} }, Ledger)
+  return setmetatable({
+    open = {}, counts = {}, sent = 0, faults = {}, latencies = {}, ids = {},
+  }, Ledger)
 end
 
 ---Writes an id down; before anything of it is sent.
@@ -39,7 +41,8 @@ function Ledger:finish(id, outcome, latency, why)
   self.open[id] = nil
   self.counts[outcome] = (self.counts[outcome] or 0) + 1
   if outcome == "ok" then
-    self.latencies[#self.latencies + 1] = latency
+    local n = #self.latencies + 1
+    self.latencies[n], self.ids[n] = latency, id
   elseif why and #self.faults < FAULTS_MAX then
     self.faults[#self.faults + 1] = ("%s: %s: %s"):format(id, outcome, why)
   end
@@ -63,11 +66,17 @@ end
 
 ---Latency that this share of the requests that went well did not exceed.
 ---@param share number 0.99 for p99
+---@param after? number only of requests with a higher id, if ids are numbers
 ---@return number seconds
-function Ledger:percentile(share)
-  table.sort(self.latencies)
-  local n = #self.latencies
-  return self.latencies[math.max(1, math.ceil(n * share))] or 0
+function Ledger:percentile(share, after)
+  local list = {}
+  for i, latency in ipairs(self.latencies) do
+    if not after or self.ids[i] > after then
+      list[#list + 1] = latency
+    end
+  end
+  table.sort(list)
+  return list[math.max(1, math.ceil(#list * share))] or 0
 end
 
 ---@return string

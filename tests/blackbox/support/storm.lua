@@ -38,6 +38,7 @@ storm.CONFIG = {
 ---@field shed number refusals a second
 ---@field p50 number seconds, of right answers
 ---@field p99 number
+---@field settled_p99 number of those sent after the first half second
 ---@field ledger blackbox.Ledger of the requests
 ---@field health table<string, blackbox.Ledger> of the probes: "main" and "admin"
 
@@ -88,7 +89,8 @@ function storm.run(s, rate, duration, connections)
   end
   return {
     goodput = book:count "ok" / took, shed = book:count "shed" / took,
-    p50 = book:percentile(0.5), p99 = book:percentile(0.99), ledger = book, health = health,
+    p50 = book:percentile(0.5), p99 = book:percentile(0.99),
+    settled_p99 = book:percentile(0.99, rate * 0.5), ledger = book, health = health,
   }
 end
 
