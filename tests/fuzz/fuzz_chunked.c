@@ -34,7 +34,7 @@ static bool read_size(const uint8_t *at, size_t len, uint64_t *size, bool *plain
 
     *size = 0;
     while (digits < len && hex(at[digits]) >= 0) {
-        if (digits == 15)
+        if (*size >> 56) /* leading zeros are no size */
             return false;
         *size = *size * 16 + (unsigned)hex(at[digits++]);
     }
