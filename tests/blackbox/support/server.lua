@@ -97,8 +97,11 @@ local function merged(base, over)
 end
 
 -- Nothing is shed unless a test asks for it: other work on the machine makes loops late, too.
+-- What a sanitizer holds back is no reason to replace a worker.
 local function configuration(self, opts)
+  local host = { worker_memory_max = server.is_instrumented() and "64GiB" or nil }
   return merged({
+    host = next(host) and host or nil,
     workers = opts.workers or 2,
     http = { port = self.port, host = opts.address, shed_lag = "0s" },
     admin = { port = self.admin_port, host = opts.address },
