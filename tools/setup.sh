@@ -9,14 +9,15 @@ here=$(cd "$(dirname "$0")" && pwd)
 . "$here/sources.sh"
 
 build="gcc libc6-dev cmake ninja-build pkg-config dpkg-dev libuv1-dev libssl-dev libsqlite3-dev
-    libyaml-dev libcrypt-dev zlib1g-dev lua-cjson-dev libllhttp-dev libyyjson-dev
-    libcmocka-dev"
-test="$build lua-busted spin iproute2 libfaketime mount nftables util-linux"
+    libyaml-dev libcrypt-dev zlib1g-dev lua-cjson-dev libllhttp-dev libyyjson-dev libpq-dev
+    libmariadb-dev libcmocka-dev"
+test="$build lua-busted spin iproute2 libfaketime mount nftables util-linux openssl postgresql
+    mariadb-server-core mariadb-client pgbouncer"
 valgrind="$test valgrind"
 fuzz="$test clang libclang-rt-dev llvm"
 lint="$test clang-format clang-tidy lua-check git"
 bench="$build nginx-light libnginx-mod-http-lua lua-resty-core lua-cjson wrk curl python3-fastapi
-    python3-uvicorn python3-uvloop python3-httptools"
+    python3-uvicorn python3-uvloop python3-httptools python3-asyncpg postgresql"
 
 say() { echo "tycho: $*"; }
 die() { say "$*" >&2; exit 1; }
@@ -93,6 +94,13 @@ hold_services() {
     trap 'as_root rm -f $policy' EXIT
 }
 
+# What is here to be tested with, or measured, must not take a port at the machine's next start.
+# usage: keep_stopped SERVICE PACKAGE, if that is among `names`
+keep_stopped() {
+    case " $names " in *" $2 "*) [ ! -d /run/systemd/system ] ||
+        as_root systemctl disable --quiet "$1" ;; esac
+}
+
 install_packages() {
     local names
     names=$(missing)
@@ -109,9 +117,9 @@ install_packages() {
     # The lists may be older than the archive: once more with new ones before giving up.
     add_packages $names || { apt update && add_packages $names; } || die "APT failed (see above)"
     [ -z "$(missing)" ] || die "still missing: $(missing)"
-    # It is here as a peer to measure: it must not take port 80 at the next start of the machine.
-    case " $names " in *" nginx-light "*) [ ! -d /run/systemd/system ] ||
-        as_root systemctl disable --quiet nginx ;; esac
+    keep_stopped nginx nginx-light
+    keep_stopped postgresql postgresql
+    keep_stopped pgbouncer pgbouncer
 }
 
 # For where the source cannot be had; asked for again after a day.
