@@ -32,6 +32,7 @@ struct ty_vm {
     size_t bytes;             /* allocated now */
     size_t bytes_max;
     size_t bytes_soft;          /* beyond it the hook is armed */
+    unsigned rooms;             /* how often a test runner's limit was raised */
     size_t relief;              /* at so many bytes a whole collection is due between runs */
     _Atomic unsigned hooks;     /* enum ty_hook: what the hook is armed for */
     uint64_t guard_ms;          /* monotonic: until when loading may run; 0: not loading */

@@ -264,6 +264,43 @@ describe("tycho test", function()
     assert.matches("ok 1 %- sums is right", out)
   end)
 
+  it("goes on after a test that takes too much memory, even one that keeps it", function()
+    local s = server.prepare { files = { ["spec/a_spec.lua"] = [[
+      local kept = {}
+      describe("memory", function()
+        it("is taken", function()
+          local taken = {}
+          for i = 1, 1e9 do taken[i] = { i } end
+        end)
+        it("is there again", function() end)
+        it("is kept", function()
+          for i = 1, 1e9 do kept[i] = { i } end
+        end)
+        it("is short", function() end)
+      end)
+    ]], ["spec/b_spec.lua"] = 'it("is run", function() end)' } }
+    local code, out, err = s:cli("test", "--set", "lua.memory_max=32MiB")
+
+    assert.equal(1, code)
+    assert.matches("3 successes / 0 failures / 2 errors", out)
+    assert.matches("a_spec.lua:5: not enough memory %(lua.memory_max%)", out)
+    assert.matches("a_spec.lua:9: not enough memory %(lua.memory_max%)", out)
+    assert.matches("MiB are kept after spec/a_spec.lua %(lua.memory_max: 32 MiB%)", err)
+  end)
+
+  it("says which test it was that ended all of them", function()
+    local s = server.prepare { files = { ["spec/a_spec.lua"] = [[
+      require("busted").subscribe({ "error" }, function() error "the listener" end)
+      it("ends it", function() error "the test" end)
+      it("is not run", function() end)
+    ]] } }
+    local code, _, err = s:cli "test"
+
+    assert.equal(1, code)
+    assert.matches("the listener", err)
+    assert.matches("The tests ended in spec/a_spec.lua %(ends it%)", err)
+  end)
+
   it("says that there are no specs", function()
     local s = server.prepare {}
     local code, _, err = s:cli "test"

@@ -9,6 +9,7 @@ local json = require "tycho.json"
 local metrics = require "tests.blackbox.support.metrics"
 local proc = require "tests.blackbox.support.proc"
 local process = require "tycho.process"
+local said = require "tests.blackbox.support.said"
 local stream = require "tycho.stream"
 local to_yaml = require "tests.blackbox.support.yaml"
 
@@ -42,8 +43,6 @@ local APP = [[
 local app = require "tycho.app"
 app.get("/", function() return { hello = "world" } end)
 ]]
-
-local SHOWN_MAX = 8 -- lines of a failed test's servers
 
 local live = {}
 local root = os.getenv "PWD"
@@ -358,7 +357,7 @@ function Server:stop(timeout)
   local ok, exit = pcall(self.process.wait, self.process, timeout or 10)
   if not ok then
     self:kill()
-    error("the server does not stop:\n" .. self:output(), 2)
+    error("the server does not stop:\n" .. said.last_words(self.folder, 100), 2)
   end
   return exit
 end
@@ -421,38 +420,6 @@ local function finish(self)
   end
 end
 
-local function sanitizer_report(self)
-  for _, name in ipairs(fs.list(self.folder)) do
-    local text = name:find "^sanitizer%." and fs.read(self.folder .. "/" .. name) or ""
-    if text:find "ERROR: " or text:find "WARNING: Thread" or text:find "runtime error: " then
-      return text
-    end
-  end
-  local said = read_if_there(self.folder .. "/stderr")
-  return said:find("Sanitizer", 1, true) and said or nil
-end
-
--- That the master ends what is stuck is no fault of the program.
-local function has_crashed(log)
-  for line in log:gmatch "[^\n]+" do
-    if line:find('"module":"crash"', 1, true) and not line:find('"reason":"stuck"', 1, true) then
-      return true
-    end
-  end
-end
-
--- What no server may say, unless the test made it.
-local function complaint(self)
-  local report, log = sanitizer_report(self), self:log()
-  if report then
-    return "a sanitizer complains:\n" .. report
-  elseif log:find("something was left open at the end", 1, true) then
-    return "a loop did not close: a handle was left open:\n" .. self:output()
-  elseif self.opts.expects ~= "crash" and has_crashed(log) then
-    return "a process crashed:\n" .. self:output()
-  end
-end
-
 ---Stops what still runs and removes all folders: `after_each(server.clean_up)`. A server that ended
 ---by itself is an error; so are a crash, a handle left open, and what a sanitizer reports.
 ---@async
@@ -462,12 +429,12 @@ function server.clean_up()
   for _, self in ipairs(servers) do
     if self.process and not self.stopped then
       if not proc.is_alive(self.pid) then
-        died = "the server ended by itself:\n" .. self:output()
+        died = "the server ended by itself:\n" .. said.last_words(self.folder, 100)
       else
         finish(self)
       end
     end
-    died = complaint(self) or died
+    died = said.complaint(self.folder, self.opts.expects) or died
     for _, pid in ipairs(proc.in_folder(self.folder)) do
       chaos.kill(pid) -- a master that a failed test did not follow
     end
@@ -478,23 +445,21 @@ function server.clean_up()
   end
 end
 
--- What the servers of a failed test have said helps to see why.
-local function show_output()
+-- What the servers of a failed test have said helps to see why. Nothing may go wrong here: busted
+-- takes an error of a listener for its own, and ends.
+local function show_last_words()
   for _, self in ipairs(live) do
-    local lines = {}
-    for line in self:output():gmatch "[^\n]+" do
-      lines[#lines + 1] = not line:find('"module":"access"', 1, true) and line:sub(1, 400) or nil
-    end
+    local ok, words = pcall(said.last_words, self.folder, 8)
     io.stderr:write(("\n---- the server in %s said at the end:\n%s\n----\n"):format(
-      self.folder, table.concat(lines, "\n", math.max(1, #lines - SHOWN_MAX))))
+      self.folder, ok and words or "(" .. tostring(words) .. ")"))
   end
   return nil, true
 end
 
 local has_busted, busted = pcall(require, "busted")
 if has_busted and busted.subscribe then -- under `tycho run` there is nobody to listen to
-  busted.subscribe({ "failure" }, show_output)
-  busted.subscribe({ "error" }, show_output)
+  busted.subscribe({ "failure" }, show_last_words)
+  busted.subscribe({ "error" }, show_last_words)
 end
 
 return server

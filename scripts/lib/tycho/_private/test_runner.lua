@@ -46,10 +46,79 @@ local function default_folder()
   end
 end
 
+-- What runs now, and what has to be told if it takes all the memory.
+local Watch = {}
+Watch.__index = Watch
+
+local function mib(bytes)
+  return ("%.0f MiB"):format(bytes / 1024 / 1024)
+end
+
+-- What a test has left behind goes at once if it is much: the next one may need the room.
+function Watch:collect()
+  if collectgarbage "count" * 1024 > self.much then
+    collectgarbage()
+  end
+end
+
+-- A file is over, and what it had with it, unless somebody holds on to it.
+function Watch:look_back(file)
+  self:collect()
+  local kept = collectgarbage "count" * 1024
+  if self.max > 0 and kept > self.max / 2 and kept > self.kept * 1.25 then
+    io.stderr:write(("\ntycho: %s are kept after %s (lua.memory_max: %s)\n"):format(
+      mib(kept), file, mib(self.max)))
+  end
+  self.kept = kept
+end
+
+-- First of all listeners, so that the others have the memory they need.
+function Watch:listen(busted)
+  local function on(channel, react)
+    busted.subscribe(channel, function(element)
+      react(element)
+      return nil, true
+    end)
+  end
+  on({ "file", "start" }, function(file) self.file, self.test = file.name, nil end)
+  on({ "test", "start" }, function(test) self.test = test.name end)
+  on({ "test", "end" }, function() self:collect() end)
+  on({ "error" }, function() self:collect() end)
+  on({ "failure" }, function() self:collect() end)
+  on({ "file", "end" }, function(file)
+    self:look_back(file.name)
+    self.test = nil
+  end)
+end
+
+-- busted makes its core itself, of this function.
+function Watch:attach()
+  local core = require "busted.core"
+  package.loaded["busted.core"] = function()
+    local busted = core()
+    self:listen(busted)
+    return busted
+  end
+end
+
+-- `err` with what it ended.
+function Watch:blame(err)
+  if type(err) ~= "string" or not self.file then
+    return err
+  end
+  return ("%s\nThe tests ended in %s%s; what follows was not run."):format(err, self.file,
+    self.test and (" (%s)"):format(self.test) or "")
+end
+
+local function new_watch()
+  local max = require("tycho.config").get "lua.memory_max"
+  return setmetatable({ max = max, much = max > 0 and max / 8 or math.huge, kept = 0 }, Watch)
+end
+
 -- busted ends by os.exit(); here the runtime has still to be closed.
 local ENDED = {}
 
-local function run(runner)
+local function run(runner, watch)
   local code = 0
   local exit = os.exit
   function os.exit(status) -- luacheck: ignore 122
@@ -59,7 +128,7 @@ local function run(runner)
   local ok, err = pcall(runner, { standalone = false })
   os.exit = exit -- luacheck: ignore 122
   if not ok and err ~= ENDED then
-    error(err, 0)
+    error(watch:blame(err), 0)
   end
   return code
 end
@@ -81,4 +150,6 @@ if not has_path(arguments) then
 end
 arguments[0] = "tycho test"
 arg = arguments -- luacheck: ignore 121
-return run(runner)
+local watch = new_watch()
+watch:attach()
+return run(runner, watch)
