@@ -1,145 +1,115 @@
 #include "db.h"
 
-#include <stddef.h>
-#include <stdlib.h>
+#include <lauxlib.h>
 #include <string.h>
 
 #include "db_private.h"
-#include "tycho/clock.h"
-#include "tycho/memory.h"
+#include "error.h"
+#include "modules.h"
+#include "vm.h"
 
-enum { NS_PER_MS = 1000000, PROBE_EVERY_MS = 1000 };
+enum { PARAMS_AT = 4 };
 
-static struct {
-    struct ty_db *list;
-    unsigned era;
-    unsigned closing;
-    void (*closed)(void *arg);
-    void *closed_arg;
-} databases;
-
-unsigned ty_db_era(void)
+/* run(target, shape, sql, ...): target is a database's name or a transaction */
+static int l_run(lua_State *L)
 {
-    return databases.era;
+    static const char *const shapes[] = {"rows", "one", "value", "exec", NULL};
+
+    size_t sql_len;
+    struct ty_error error;
+    struct ty_db_handle *handle = lua_isuserdata(L, 1) ? ty_db_check_handle(L, 1) : NULL;
+    enum ty_db_shape shape = (enum ty_db_shape)luaL_checkoption(L, 2, NULL, shapes);
+    const char *sql = luaL_checklstring(L, 3, &sql_len);
+    int count = lua_gettop(L) - PARAMS_AT + 1;
+    ptrdiff_t bytes = ty_db_measure(L, PARAMS_AT, PARAMS_AT + count - 1, &error);
+    uv_loop_t *loop = ty_fiber_loop(L);
+    struct ty_db *db = handle ? handle->db : NULL;
+
+    if (bytes < 0 || (!db && !(db = ty_db_check(L, loop, 1, &error))))
+        return ty_push_core_error(L, &error);
+    struct ty_db_call *call = ty_db_call_new(L, db, count, (size_t)bytes, sql_len);
+    if (!call)
+        return ty_db_push_no_memory(L);
+
+    char *space = (char *)(call->values + count);
+    ty_db_copy_sql(&call->op, ty_db_read(L, PARAMS_AT, PARAMS_AT + count - 1, call->values, space),
+                   sql, sql_len);
+    call->shape = shape;
+    call->op.params = call->values;
+    call->op.param_count = (unsigned)count;
+    call->op.rows_max = shape == TY_DB_ROWS ? 0 : 1;
+    return ty_db_call_start(L, call, handle);
 }
 
-static struct ty_sqlite *open_sqlite(uv_loop_t *loop, const struct ty_config *config,
-                                     const char *name, struct ty_error *error)
+/* script(target, sql) */
+static int l_script(lua_State *L)
 {
-    static const char section[] = "databases";
-    const char *url = ty_config_named_str(config, section, name, "url");
+    size_t sql_len;
+    struct ty_error error;
+    struct ty_db_handle *handle = lua_isuserdata(L, 1) ? ty_db_check_handle(L, 1) : NULL;
+    const char *sql = luaL_checklstring(L, 2, &sql_len);
+    uv_loop_t *loop = ty_fiber_loop(L);
+    struct ty_db *db = handle ? handle->db : ty_db_check(L, loop, 1, &error);
 
-    if (!url) {
-        ty_error_set(error, TY_ERR_INTERNAL, "databases",
-                     "db: no database is configured under the name \"%s\": set databases.%s.url",
-                     name, name);
-        return NULL;
-    }
-    const char *synchronous = ty_config_named_str(config, section, name, "synchronous");
-    struct ty_sqlite_options options = {
-        .name = name,
-        .url = url,
-        .readers = (unsigned)ty_config_named_int(config, section, name, "readers"),
-        .statements = (unsigned)ty_config_named_int(config, section, name, "statements"),
-        .queue_max = (unsigned)ty_config_named_int(config, section, name, "queue_max"),
-        .wait_ms = ty_config_named_ms(config, section, name, "wait_timeout"),
-        .busy_ms = ty_config_named_ms(config, section, name, "busy_timeout"),
-        .result_max = ty_config_named_bytes(config, section, name, "result_max"),
-        .synchronous_full = synchronous && strcmp(synchronous, "full") == 0,
+    if (!db)
+        return ty_push_core_error(L, &error);
+    struct ty_db_call *call = ty_db_call_new(L, db, 0, 0, sql_len);
+    if (!call)
+        return ty_db_push_no_memory(L);
+    ty_db_copy_sql(&call->op, (char *)call->values, sql, sql_len);
+    call->op.verb = TY_SQL_SCRIPT;
+    return ty_db_call_start(L, call, handle);
+}
+
+/* need(name): where requests are served, the worker is not ready before this database works */
+static int l_need(lua_State *L)
+{
+    const struct ty_engine_env *env = ty_vm_of(L)->env;
+    struct ty_error error;
+
+    if (strcmp(env->role, "web") == 0)
+        ty_db_check(L, env->loop, 1, &error); /* what is wrong is said when it is used */
+    return 0;
+}
+
+/* system(name) -> "sqlite", "postgresql", "mysql" */
+static int l_system(lua_State *L)
+{
+    const struct ty_engine_env *env = ty_vm_of(L)->env;
+    struct ty_error error;
+    struct ty_db *db = ty_db_check(L, env->loop, 1, &error);
+
+    if (!db)
+        return ty_push_core_error(L, &error);
+    lua_pushstring(L, ty_sql_system(db->sql));
+    return 1;
+}
+
+int luaopen_tycho_core_db(lua_State *L)
+{
+    static const luaL_Reg functions[] = {
+        {"batch", ty_db_batch},
+        {"begin", ty_db_begin},
+        {"commit", ty_db_commit},
+        {"copy", ty_db_copy},
+        {"fetch", ty_db_fetch},
+        {"need", l_need},
+        {"open", ty_db_open},
+        {"release", ty_db_release},
+        {"rollback", ty_db_rollback},
+        {"run", l_run},
+        {"savepoint", ty_db_savepoint},
+        {"script", l_script},
+        {"shut", ty_db_shut},
+        {"system", l_system},
+        {"typed", ty_db_typed},
+        {"undo", ty_db_undo},
+        {NULL, NULL},
     };
-    return ty_sqlite_new(loop, &options, error);
-}
 
-struct ty_db *ty_db_find(uv_loop_t *loop, const struct ty_config *config, const char *name,
-                         struct ty_error *error)
-{
-    struct ty_db *db = databases.list;
-
-    while (db && strcmp(db->name, name) != 0)
-        db = db->next;
-    if (db)
-        return db;
-
-    struct ty_sqlite *sqlite = open_sqlite(loop, config, name, error);
-    if (!sqlite)
-        return NULL;
-    db = ty_zalloc(sizeof(*db));
-    db->sqlite = sqlite;
-    db->name = ty_strdup(name);
-    db->slow_ns = ty_config_named_ms(config, "databases", name, "slow") * NS_PER_MS;
-    db->next = databases.list;
-    databases.list = db;
-    return db;
-}
-
-/* ---- closing */
-
-static void on_closed(void *arg)
-{
-    struct ty_db *db = arg;
-
-    free(db->name);
-    free(db);
-    if (--databases.closing == 0 && databases.closed)
-        databases.closed(databases.closed_arg);
-}
-
-void ty_db_close_all(void (*done)(void *arg), void *arg)
-{
-    struct ty_db *next = databases.list;
-
-    databases.list = NULL;
-    databases.era++;
-    databases.closed = done;
-    databases.closed_arg = arg;
-    if (!next && done)
-        done(arg);
-    for (struct ty_db *db = next; db; db = next) {
-        next = db->next;
-        databases.closing++;
-        ty_sqlite_close(db->sqlite, on_closed, db);
-    }
-}
-
-/* ---- readiness */
-
-static void on_probed(struct ty_sqlite_op *op)
-{
-    struct ty_db *db = (struct ty_db *)((char *)op - offsetof(struct ty_db, probe));
-
-    ty_sqlite_op_close(op);
-    db->probing = false;
-    db->probed = true;
-}
-
-static void probe(struct ty_db *db)
-{
-    static const char sql[] = "select count(*) from sqlite_schema";
-    uint64_t now = ty_now_ns();
-
-    if (db->probing || now - db->probed_ns < (uint64_t)PROBE_EVERY_MS * NS_PER_MS)
-        return;
-    db->probing = true;
-    db->probed_ns = now;
-    db->probe = (struct ty_sqlite_op){.sql = sql, .sql_len = sizeof(sql) - 1, .done = on_probed};
-    ty_sqlite_start(db->sqlite, &db->probe);
-}
-
-bool ty_db_ready(struct ty_buf *out)
-{
-    bool ready = true;
-
-    for (struct ty_db *db = databases.list; db; db = db->next) {
-        bool up = db->probed && ty_sqlite_is_up(db->sqlite);
-
-        if (db != databases.list)
-            ty_buf_addc(out, ',');
-        ty_buf_adds(out, "{\"name\":\"");
-        ty_buf_add_json(out, db->name, strlen(db->name));
-        ty_buf_adds(out, up ? "\",\"ok\":true}" : "\",\"ok\":false}");
-        if (!up)
-            probe(db);
-        ready = ready && up;
-    }
-    return ready;
+    lua_newtable(L);
+    luaL_register(L, NULL, functions);
+    lua_pushlightuserdata(L, NULL);
+    lua_setfield(L, -2, "null");
+    return 1;
 }

@@ -6,6 +6,7 @@
 #include "db_private.h"
 #include "error.h"
 #include "fiber_private.h"
+#include "int64.h"
 #include "tycho/http.h"
 #include "tycho/log.h"
 #include "tycho/memory.h"
@@ -22,7 +23,7 @@ struct ty_db_origin {
 
 void ty_db_call_free(struct ty_db_call *call)
 {
-    ty_sqlite_op_close(&call->op);
+    ty_sql_op_close(&call->op);
     free(call->origin);
     free(call);
 }
@@ -71,14 +72,26 @@ static int push_result(lua_State *L, void *arg)
 
     if (call->op.status != 0)
         return ty_db_push_error(L, &call->op);
-    if (call->op.verb != TY_SQLITE_RUN) {
+    switch (call->op.verb) {
+    case TY_SQL_RUN:
+    case TY_SQL_FETCH:
+        return ty_db_push(L, &call->op, call->shape);
+    case TY_SQL_COPY_END:
+        ty_push_int64(L, call->op.changes);
+        return 1;
+    case TY_SQL_COPY_GET:
+        if (call->op.rows.len > 0)
+            lua_pushlstring(L, call->op.rows.data, call->op.rows.len);
+        else
+            lua_pushnil(L);
+        return 1;
+    default:
         lua_pushboolean(L, 1);
         return 1;
     }
-    return ty_db_push(L, &call->op, call->shape);
 }
 
-static void on_done(struct ty_sqlite_op *op)
+static void on_done(struct ty_sql_op *op)
 {
     struct ty_db_call *call = ty_db_call_of(op);
 
@@ -88,7 +101,7 @@ static void on_done(struct ty_sqlite_op *op)
         log_slow(call);
     }
     if (call->tx && op->status == UV_ECANCELED)
-        ty_sqlite_tx_drop(call->tx);
+        ty_sql_tx_drop(call->tx);
     ty_wake(&call->wait, push_result, call);
     ty_db_call_free(call);
 }
@@ -98,7 +111,7 @@ void ty_db_call_cancel(struct ty_wait *wait)
     struct ty_db_call *call = (struct ty_db_call *)wait;
 
     note_origin(call);
-    ty_sqlite_cancel(&call->op);
+    ty_sql_cancel(&call->op);
 }
 
 struct ty_db *ty_db_check(lua_State *L, uv_loop_t *loop, int index, struct ty_error *error)
@@ -109,7 +122,7 @@ struct ty_db *ty_db_check(lua_State *L, uv_loop_t *loop, int index, struct ty_er
 struct ty_db_call *ty_db_call_new(lua_State *L, struct ty_db *db, int count, size_t bytes,
                                   size_t sql_len)
 {
-    size_t values = (size_t)count * sizeof(struct ty_sqlite_value);
+    size_t values = (size_t)count * sizeof(struct ty_sql_value);
     struct ty_db_call *call = ty_try_alloc(sizeof(*call) + values + bytes + sql_len + 1);
 
     if (!call)
@@ -126,14 +139,22 @@ struct ty_db_call *ty_db_call_new(lua_State *L, struct ty_db *db, int count, siz
 
 int ty_db_push_no_memory(lua_State *L)
 {
-    return ty_push_error(L, TY_ERR_UNAVAILABLE, "ENOMEM", "sqlite: out of memory");
+    return ty_push_error(L, TY_ERR_UNAVAILABLE, "ENOMEM", "db: out of memory");
+}
+
+void ty_db_copy_sql(struct ty_sql_op *op, char *to, const char *sql, size_t len)
+{
+    memcpy(to, sql, len);
+    to[len] = '\0';
+    op->sql = to;
+    op->sql_len = len;
 }
 
 int ty_db_call_start(lua_State *L, struct ty_db_call *call, const struct ty_db_handle *handle)
 {
     if (handle)
-        ty_sqlite_tx_start(handle->tx, &call->op);
+        ty_sql_tx_start(handle->tx, &call->op);
     else
-        ty_sqlite_start(call->db->sqlite, &call->op);
+        ty_sql_start(call->db->sql, &call->op);
     return ty_park(L, &call->wait, ty_db_call_cancel, -1);
 }

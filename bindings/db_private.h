@@ -1,11 +1,14 @@
-/* What the bindings of the embedded database share.
+/* What the bindings of databases share.
  *
- *   db.c          which databases there are
- *   sqlite.c      the module: statements and scripts
+ *   db.c          the module: statements and scripts
+ *   db_open.c     which databases there are
+ *   db_batch.c    several statements in one go
+ *   db_cursor.c   results in pieces, and COPY
  *   db_tx.c       transactions
  *   db_call.c     one operation and the fiber that waits for it
  *   db_values.c   parameters
  *   db_result.c   results
+ *   db_array.c    PostgreSQL's arrays, in results
  */
 #pragma once
 
@@ -15,14 +18,14 @@
 #include "db.h"
 #include "fiber.h"
 #include "tycho/config.h"
-#include "tycho/sqlite.h"
+#include "tycho/sql.h"
 
 struct ty_db {
-    struct ty_sqlite *sqlite;
+    struct ty_sql *sql;
     char *name;
     uint64_t slow_ns; /* 0: nothing is slow */
     struct ty_db *next;
-    struct ty_sqlite_op probe; /* runs while `probing` */
+    struct ty_sql_op probe; /* runs while `probing` */
     bool probing;
     bool probed; /* at least once: before that nobody knows whether it works */
     uint64_t probed_ns;
@@ -45,7 +48,7 @@ enum ty_db_shape { TY_DB_ROWS, TY_DB_ONE, TY_DB_VALUE, TY_DB_EXEC };
 
 /* A transaction as Lua holds it: userdata. */
 struct ty_db_handle {
-    struct ty_sqlite_tx *tx; /* NULL: not begun yet, or over */
+    struct ty_sql_tx *tx; /* NULL: not begun yet, or over */
     struct ty_db *db;
     unsigned era;
     struct ty_fiber_end end; /* of the fiber that began it */
@@ -54,19 +57,20 @@ struct ty_db_handle {
 /* One operation, and the fiber that waits for it. */
 struct ty_db_call {
     struct ty_wait wait;
-    struct ty_sqlite_op op;
+    struct ty_sql_op op;
     struct ty_db *db;
     lua_State *L; /* whose line it was, as long as it waits */
     enum ty_db_shape shape;
-    struct ty_db_handle *handle;     /* BEGIN: to be filled in; NULL once nobody wants it */
-    int handle_ref;                  /* keeps it from the collector */
-    struct ty_sqlite_tx *tx;         /* COMMIT: to be dropped if it was cancelled before it ran */
-    struct ty_fiber *fiber;          /* that waits; not once it was cancelled */
-    struct ty_db_origin *origin;     /* where it came from, once somebody wants to know */
-    struct ty_sqlite_value values[]; /* then their bytes, then the statement */
+    struct ty_db_handle *handle;  /* BEGIN: to be filled in; NULL once nobody wants it */
+    int handle_ref;               /* keeps it from the collector */
+    struct ty_sql_tx *tx;         /* COMMIT: to be dropped if it was cancelled before it ran */
+    void *batch;                  /* that it is a part of: db_batch.c */
+    struct ty_fiber *fiber;       /* that waits; not once it was cancelled */
+    struct ty_db_origin *origin;  /* where it came from, once somebody wants to know */
+    struct ty_sql_value values[]; /* then their bytes, then the statement */
 };
 
-static inline struct ty_db_call *ty_db_call_of(struct ty_sqlite_op *op)
+static inline struct ty_db_call *ty_db_call_of(struct ty_sql_op *op)
 {
     return (struct ty_db_call *)((char *)op - offsetof(struct ty_db_call, op));
 }
@@ -75,6 +79,9 @@ static inline struct ty_db_call *ty_db_call_of(struct ty_sqlite_op *op)
 struct ty_db_call *ty_db_call_new(lua_State *L, struct ty_db *db, int count, size_t bytes,
                                   size_t sql_len);
 void ty_db_call_free(struct ty_db_call *call);
+
+/* Copies a statement to `to`, where there is room for it and a NUL. */
+void ty_db_copy_sql(struct ty_sql_op *op, char *to, const char *sql, size_t len);
 
 /* Starts the operation, in the transaction if there is a `handle`, and parks. */
 int ty_db_call_start(lua_State *L, struct ty_db_call *call, const struct ty_db_handle *handle);
@@ -86,7 +93,7 @@ int ty_db_push_no_memory(lua_State *L);
  * over. */
 struct ty_db_handle *ty_db_check_handle(lua_State *L, int index);
 
-/* ---- functions of the module that are not in sqlite.c */
+/* ---- functions of the module that are not in db.c */
 
 int ty_db_begin(lua_State *L);
 int ty_db_commit(lua_State *L);
@@ -95,8 +102,15 @@ int ty_db_savepoint(lua_State *L);
 int ty_db_release(lua_State *L);
 int ty_db_undo(lua_State *L);
 
-/* blob(bytes) -> a value that is stored as it is */
-int ty_db_blob(lua_State *L);
+int ty_db_batch(lua_State *L);
+int ty_db_open(lua_State *L);
+int ty_db_fetch(lua_State *L);
+int ty_db_shut(lua_State *L);
+int ty_db_copy(lua_State *L);
+
+/* typed("blob"|"json"|"array"|"timestamp", text [, other]): a value that is stored as such. Of an
+ * array `text` is PostgreSQL's form, and `other` JSON, for databases without arrays. */
+int ty_db_typed(lua_State *L);
 
 /* ---- values */
 
@@ -104,11 +118,18 @@ int ty_db_blob(lua_State *L);
  * that no database has; -1, with `error`, for one that cannot be stored (text that is no UTF-8). */
 ptrdiff_t ty_db_measure(lua_State *L, int first, int last, struct ty_error *error);
 
-/* Copies what was measured into `values`, and texts and blobs to `bytes`. Does not throw. */
-void ty_db_read(lua_State *L, int first, int last, struct ty_sqlite_value *values, char *bytes);
+/* Copies what was measured into `values`, and texts and blobs to `bytes`; returns what is behind
+ * them. Does not throw. */
+char *ty_db_read(lua_State *L, int first, int last, struct ty_sql_value *values, char *bytes);
 
 /* Pushes the result in that shape, one value. */
-int ty_db_push(lua_State *L, const struct ty_sqlite_op *op, enum ty_db_shape shape);
+int ty_db_push(lua_State *L, struct ty_sql_op *op, enum ty_db_shape shape);
+
+/* Pushes a value that is not NULL, nor an array. */
+void ty_db_push_value(lua_State *L, const struct ty_sql_value *value);
+
+/* Pushes an array; if it cannot be read, its text. */
+void ty_db_push_array(lua_State *L, const struct ty_sql_value *value);
 
 /* Pushes nil and the error of an operation. */
-int ty_db_push_error(lua_State *L, const struct ty_sqlite_op *op);
+int ty_db_push_error(lua_State *L, const struct ty_sql_op *op);

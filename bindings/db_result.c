@@ -3,39 +3,61 @@
 #include "db_private.h"
 #include "error.h"
 #include "int64.h"
+#include "json.h"
 
-/* Pushes a cell; false, and nothing, for NULL. */
-static bool push_cell(lua_State *L, const struct ty_sqlite_value *value)
+enum { JSON_KEYS_MAX = 1000000 };
+
+static void push_json(lua_State *L, const struct ty_sql_value *value)
+{
+    static const struct ty_json_limits limits = {.keys_max = JSON_KEYS_MAX};
+
+    if (ty_json_decode(L, value->bytes.data, value->bytes.len, &limits, NULL) < 0)
+        lua_pushlstring(L, value->bytes.data, value->bytes.len);
+}
+
+void ty_db_push_value(lua_State *L, const struct ty_sql_value *value)
 {
     switch (value->type) {
-    case TY_SQLITE_INTEGER:
+    case TY_SQL_INTEGER:
         ty_push_int64(L, value->integer);
-        return true;
-    case TY_SQLITE_BOOLEAN:
-        lua_pushboolean(L, value->integer != 0);
-        return true;
-    case TY_SQLITE_REAL:
-        lua_pushnumber(L, value->real);
-        return true;
-    case TY_SQLITE_TEXT:
-    case TY_SQLITE_BLOB:
-        lua_pushlstring(L, value->bytes.data, value->bytes.len);
-        return true;
-    case TY_SQLITE_NULL:
         break;
+    case TY_SQL_UNSIGNED:
+        ty_push_uint64(L, value->natural);
+        break;
+    case TY_SQL_BOOLEAN:
+        lua_pushboolean(L, value->integer != 0);
+        break;
+    case TY_SQL_REAL:
+        lua_pushnumber(L, value->real);
+        break;
+    case TY_SQL_JSON:
+        push_json(L, value);
+        break;
+    default:
+        lua_pushlstring(L, value->bytes.data, value->bytes.len);
     }
-    return false;
+}
+
+/* Pushes a cell; false, and nothing, for NULL. */
+static bool push_cell(lua_State *L, const struct ty_sql_value *value)
+{
+    if (value->type == TY_SQL_NULL)
+        return false;
+    if (value->type == TY_SQL_ARRAY)
+        ty_db_push_array(L, value);
+    else
+        ty_db_push_value(L, value);
+    return true;
 }
 
 /* The names are at `names`, `names` + 1, ... */
-static void push_row(lua_State *L, const struct ty_sqlite_op *op, struct ty_sqlite_cursor *cursor,
-                     int names)
+static void push_row(lua_State *L, struct ty_sql_op *op, struct ty_sql_cursor *cursor, int names)
 {
-    struct ty_sqlite_value value;
+    struct ty_sql_value value;
 
     lua_createtable(L, 0, (int)op->column_count);
     for (unsigned i = 0; i < op->column_count; i++) {
-        ty_sqlite_cell(op, cursor, &value);
+        ty_sql_cell(op, cursor, &value);
         lua_pushvalue(L, names + (int)i);
         if (push_cell(L, &value))
             lua_rawset(L, -3);
@@ -44,30 +66,30 @@ static void push_row(lua_State *L, const struct ty_sqlite_op *op, struct ty_sqli
     }
 }
 
-static int push_names(lua_State *L, const struct ty_sqlite_op *op, struct ty_sqlite_cursor *cursor)
+static int push_names(lua_State *L, const struct ty_sql_op *op, struct ty_sql_cursor *cursor)
 {
     int names = lua_gettop(L) + 1;
 
     luaL_checkstack(L, (int)op->column_count + 8, "too many columns");
     for (unsigned i = 0; i < op->column_count; i++) {
-        struct ty_slice name = ty_sqlite_name(op, cursor);
+        struct ty_slice name = ty_sql_name(op, cursor);
         lua_pushlstring(L, name.data, name.len);
     }
     return names;
 }
 
-static void push_value(lua_State *L, const struct ty_sqlite_op *op, struct ty_sqlite_cursor *cursor)
+static void push_value(lua_State *L, struct ty_sql_op *op, struct ty_sql_cursor *cursor)
 {
-    struct ty_sqlite_value value = {.type = TY_SQLITE_NULL};
+    struct ty_sql_value value = {.type = TY_SQL_NULL};
 
     for (unsigned i = 0; i < op->column_count; i++)
-        ty_sqlite_name(op, cursor);
-    ty_sqlite_cell(op, cursor, &value);
+        ty_sql_name(op, cursor);
+    ty_sql_cell(op, cursor, &value);
     if (!push_cell(L, &value))
         lua_pushnil(L);
 }
 
-static void push_outcome(lua_State *L, const struct ty_sqlite_op *op)
+static void push_outcome(lua_State *L, const struct ty_sql_op *op)
 {
     lua_createtable(L, 0, 2);
     ty_push_int64(L, op->changes);
@@ -78,9 +100,9 @@ static void push_outcome(lua_State *L, const struct ty_sqlite_op *op)
     }
 }
 
-int ty_db_push(lua_State *L, const struct ty_sqlite_op *op, enum ty_db_shape shape)
+int ty_db_push(lua_State *L, struct ty_sql_op *op, enum ty_db_shape shape)
 {
-    struct ty_sqlite_cursor cursor = {0};
+    struct ty_sql_cursor cursor = {0};
     int names;
 
     if (shape == TY_DB_EXEC) {
@@ -111,13 +133,20 @@ int ty_db_push(lua_State *L, const struct ty_sqlite_op *op, enum ty_db_shape sha
     return 1;
 }
 
-int ty_db_push_error(lua_State *L, const struct ty_sqlite_op *op)
+static void set_name(lua_State *L, const char *field, const char *name)
+{
+    if (!name[0])
+        return;
+    lua_pushstring(L, name);
+    lua_setfield(L, -2, field);
+}
+
+int ty_db_push_error(lua_State *L, const struct ty_sql_op *op)
 {
     ty_push_core_error(L, &op->error);
-    if (op->constraint[0]) {
-        lua_pushstring(L, op->constraint);
-        lua_setfield(L, -2, "constraint");
-    }
+    set_name(L, "constraint", op->constraint);
+    set_name(L, "table", op->table);
+    set_name(L, "column", op->column);
     if (op->line) {
         lua_pushinteger(L, (lua_Integer)op->line);
         lua_setfield(L, -2, "line");

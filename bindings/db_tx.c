@@ -11,7 +11,7 @@ static const char handle_name[] = "tycho.db.Transaction";
 static void drop_handle(struct ty_db_handle *handle)
 {
     if (handle->tx && handle->era == ty_db_era())
-        ty_sqlite_tx_drop(handle->tx);
+        ty_sql_tx_drop(handle->tx);
     handle->tx = NULL;
     ty_fiber_forget_end(&handle->end);
 }
@@ -67,7 +67,7 @@ static int push_begun(lua_State *L, void *arg)
 }
 
 /* Without a fiber the Lua state may be gone: cancel_begin() has given the handle back. */
-static void on_begun(struct ty_sqlite_op *op)
+static void on_begun(struct ty_sql_op *op)
 {
     struct ty_db_call *call = ty_db_call_of(op);
     lua_State *main = call->L;
@@ -76,7 +76,7 @@ static void on_begun(struct ty_sqlite_op *op)
     if (call->handle)
         call->handle->tx = op->tx;
     else if (op->tx)
-        ty_sqlite_tx_drop(op->tx);
+        ty_sql_tx_drop(op->tx);
     if (call->handle) {
         ty_wake(&call->wait, push_begun, call);
         luaL_unref(main, LUA_REGISTRYINDEX, ref);
@@ -90,14 +90,18 @@ static void cancel_begin(struct ty_wait *wait)
 
     luaL_unref(call->L, LUA_REGISTRYINDEX, call->handle_ref);
     call->handle = NULL;
-    ty_sqlite_cancel(&call->op);
+    ty_sql_cancel(&call->op);
 }
 
-/* begin(name, read_only) -> transaction */
+static const char *const isolations[] = {"default", "read committed", "repeatable read",
+                                         "serializable", NULL};
+
+/* begin(name, read_only, isolation) -> transaction */
 int ty_db_begin(lua_State *L)
 {
     struct ty_error error;
     bool read_only = lua_toboolean(L, 2);
+    int isolation = luaL_checkoption(L, 3, "default", isolations);
     uv_loop_t *loop = ty_fiber_loop(L);
     struct ty_db *db = ty_db_check(L, loop, 1, &error);
 
@@ -114,8 +118,9 @@ int ty_db_begin(lua_State *L)
         return ty_db_push_no_memory(L);
     }
     call->op.read_only = read_only;
+    call->op.isolation = (enum ty_sql_isolation)isolation;
     call->op.done = on_begun;
-    handle->tx = ty_sqlite_begin(db->sqlite, &call->op);
+    handle->tx = ty_sql_begin(db->sql, &call->op);
     if (handle->tx) {
         luaL_unref(L, LUA_REGISTRYINDEX, ref);
         ty_db_call_free(call);
@@ -135,10 +140,10 @@ int ty_db_commit(lua_State *L)
     struct ty_db_call *call = ty_db_call_new(L, handle->db, 0, 0, 0);
     if (!call)
         return ty_db_push_no_memory(L);
-    call->op.verb = TY_SQLITE_COMMIT;
+    call->op.verb = TY_SQL_COMMIT;
     call->tx = handle->tx;
     handle->tx = NULL;
-    ty_sqlite_tx_start(call->tx, &call->op);
+    ty_sql_tx_start(call->tx, &call->op);
     return ty_park(L, &call->wait, ty_db_call_cancel, -1);
 }
 
@@ -149,7 +154,7 @@ int ty_db_rollback(lua_State *L)
     return 0;
 }
 
-static int run_level(lua_State *L, enum ty_sqlite_verb verb)
+static int run_level(lua_State *L, enum ty_sql_verb verb)
 {
     struct ty_db_handle *handle = ty_db_check_handle(L, 1);
     unsigned level = (unsigned)luaL_checkinteger(L, 2);
@@ -166,16 +171,16 @@ static int run_level(lua_State *L, enum ty_sqlite_verb verb)
 /* savepoint(transaction, level) -> true */
 int ty_db_savepoint(lua_State *L)
 {
-    return run_level(L, TY_SQLITE_SAVEPOINT);
+    return run_level(L, TY_SQL_SAVEPOINT);
 }
 
 /* release(transaction, level) -> true */
 int ty_db_release(lua_State *L)
 {
-    return run_level(L, TY_SQLITE_RELEASE);
+    return run_level(L, TY_SQL_RELEASE);
 }
 
-static void on_undone(struct ty_sqlite_op *op)
+static void on_undone(struct ty_sql_op *op)
 {
     free(op);
 }
@@ -188,10 +193,10 @@ int ty_db_undo(lua_State *L)
 
     if (!handle->tx || handle->era != ty_db_era())
         return 0;
-    struct ty_sqlite_op *op = ty_zalloc(sizeof(*op));
-    op->verb = TY_SQLITE_ROLLBACK_TO;
+    struct ty_sql_op *op = ty_zalloc(sizeof(*op));
+    op->verb = TY_SQL_ROLLBACK_TO;
     op->level = level;
     op->done = on_undone;
-    ty_sqlite_tx_start(handle->tx, op);
+    ty_sql_tx_start(handle->tx, op);
     return 0;
 }

@@ -5,49 +5,76 @@
 #include "db_private.h"
 #include "int64.h"
 
-/* Its address is the key of the metatable of blobs: { bytes }. */
-static const char blob_key = 0;
+/* Typed values are tables { text, other } with a metatable for each kind; the addresses of these
+ * are the keys of the metatables in the registry. */
+static const char kind_keys[] = {0, 0, 0, 0};
+static const char *const kind_names[] = {"blob", "json", "array", "timestamp", NULL};
+static const enum ty_sql_type kind_types[] = {TY_SQL_BLOB, TY_SQL_JSON, TY_SQL_ARRAY,
+                                              TY_SQL_TIMESTAMP};
+
+enum { KINDS = sizeof(kind_keys) };
 
 static const double exact_max = 9007199254740992.0; /* 2^53 */
 
-int ty_db_blob(lua_State *L)
+static void push_metatable(lua_State *L, int kind)
 {
-    luaL_checktype(L, 1, LUA_TSTRING);
-    lua_createtable(L, 1, 0);
-    lua_pushvalue(L, 1);
-    lua_rawseti(L, -2, 1);
-    lua_pushlightuserdata(L, (void *)&blob_key);
+    lua_pushlightuserdata(L, (void *)&kind_keys[kind]);
     lua_rawget(L, LUA_REGISTRYINDEX);
-    if (lua_isnil(L, -1)) {
-        lua_pop(L, 1);
-        lua_createtable(L, 0, 1);
-        lua_pushliteral(L, "tycho.db.Blob");
-        lua_setfield(L, -2, "__metatable");
-        lua_pushlightuserdata(L, (void *)&blob_key);
-        lua_pushvalue(L, -2);
-        lua_rawset(L, LUA_REGISTRYINDEX);
+    if (!lua_isnil(L, -1))
+        return;
+    lua_pop(L, 1);
+    lua_createtable(L, 0, 1);
+    lua_pushfstring(L, "tycho.db.%s", kind_names[kind]);
+    lua_setfield(L, -2, "__metatable");
+    lua_pushlightuserdata(L, (void *)&kind_keys[kind]);
+    lua_pushvalue(L, -2);
+    lua_rawset(L, LUA_REGISTRYINDEX);
+}
+
+int ty_db_typed(lua_State *L)
+{
+    int kind = luaL_checkoption(L, 1, NULL, kind_names);
+
+    luaL_checktype(L, 2, LUA_TSTRING);
+    lua_createtable(L, 2, 0);
+    for (int i = 1; i <= 2 && lua_isstring(L, i + 1); i++) {
+        lua_pushvalue(L, i + 1);
+        lua_rawseti(L, -2, i);
     }
+    push_metatable(L, kind);
     lua_setmetatable(L, -2);
     return 1;
 }
 
-static bool is_blob(lua_State *L, int index)
+/* Which kind of typed value it is; -1: none. */
+static int kind_of(lua_State *L, int index)
 {
     if (lua_type(L, index) != LUA_TTABLE || !lua_getmetatable(L, index))
-        return false;
-    lua_pushlightuserdata(L, (void *)&blob_key);
-    lua_rawget(L, LUA_REGISTRYINDEX);
-    bool same = lua_rawequal(L, -1, -2);
-    lua_pop(L, 2);
-    return same;
+        return -1;
+    for (int kind = 0; kind < KINDS; kind++) {
+        lua_pushlightuserdata(L, (void *)&kind_keys[kind]);
+        lua_rawget(L, LUA_REGISTRYINDEX);
+        bool same = lua_rawequal(L, -1, -2);
+        lua_pop(L, 1);
+        if (same) {
+            lua_pop(L, 1);
+            return kind;
+        }
+    }
+    lua_pop(L, 1);
+    return -1;
 }
 
-static const char *blob_bytes(lua_State *L, int index, size_t *len)
+/* The text at that place of the table; the table keeps it. "" if there is none. */
+static struct ty_slice typed_text(lua_State *L, int index, int place)
 {
-    lua_rawgeti(L, index, 1);
-    const char *bytes = lua_tolstring(L, -1, len);
-    lua_pop(L, 1); /* the table keeps it */
-    return bytes;
+    struct ty_slice text = {"", 0};
+
+    lua_rawgeti(L, index, place);
+    if (lua_type(L, -1) == LUA_TSTRING)
+        text.data = lua_tolstring(L, -1, &text.len);
+    lua_pop(L, 1);
+    return text;
 }
 
 /* Throws with the position of whoever called the facade. */
@@ -61,7 +88,7 @@ static void refuse_type(lua_State *L, int number, const char *what)
 
 static ptrdiff_t refuse_value(struct ty_error *error, int number, const char *what)
 {
-    return ty_error_set(error, TY_ERR_INVALID, "value", "sqlite: $%d %s", number, what);
+    return ty_error_set(error, TY_ERR_INVALID, "value", "db: $%d %s", number, what);
 }
 
 static bool is_utf8(const char *text, size_t len)
@@ -89,16 +116,11 @@ static ptrdiff_t measure_text(lua_State *L, int index, int number, struct ty_err
 static ptrdiff_t measure(lua_State *L, int index, int number, struct ty_error *error)
 {
     int64_t integer;
-    size_t len;
-    int kind;
 
     switch (lua_type(L, index)) {
     case LUA_TNIL:
     case LUA_TBOOLEAN:
-        return 0;
     case LUA_TNUMBER:
-        if (isnan(lua_tonumber(L, index)))
-            return refuse_value(error, number, "is not a number (NaN)");
         return 0;
     case LUA_TSTRING:
         return measure_text(L, index, number, error);
@@ -107,15 +129,12 @@ static ptrdiff_t measure(lua_State *L, int index, int number, struct ty_error *e
             return 0;
         break;
     case LUA_TTABLE:
-        if (!is_blob(L, index))
+        if (kind_of(L, index) < 0)
             break;
-        blob_bytes(L, index, &len);
-        return (ptrdiff_t)len;
+        /* An array has two forms; which one is wanted is known later. */
+        return (ptrdiff_t)(typed_text(L, index, 1).len + typed_text(L, index, 2).len);
     default:
-        kind = ty_to_int64(L, index, &integer);
-        if (kind == 2 && integer < 0)
-            return refuse_value(error, number, "is larger than 2^63 - 1");
-        if (kind)
+        if (ty_to_int64(L, index, &integer))
             return 0;
         break;
     }
@@ -137,18 +156,18 @@ ptrdiff_t ty_db_measure(lua_State *L, int first, int last, struct ty_error *erro
     return total;
 }
 
-static void read_number(double number, struct ty_sqlite_value *value)
+static void read_number(double number, struct ty_sql_value *value)
 {
     if (number >= -exact_max && number <= exact_max && number == floor(number)) {
-        value->type = TY_SQLITE_INTEGER;
+        value->type = TY_SQL_INTEGER;
         value->integer = (int64_t)number;
     } else {
-        value->type = TY_SQLITE_REAL;
+        value->type = TY_SQL_REAL;
         value->real = number;
     }
 }
 
-static char *read_bytes(struct ty_sqlite_value *value, enum ty_sqlite_type type, const char *from,
+static char *read_bytes(struct ty_sql_value *value, enum ty_sql_type type, const char *from,
                         size_t len, char *to)
 {
     memcpy(to, from, len);
@@ -157,37 +176,57 @@ static char *read_bytes(struct ty_sqlite_value *value, enum ty_sqlite_type type,
     return to + len;
 }
 
-void ty_db_read(lua_State *L, int first, int last, struct ty_sqlite_value *values, char *bytes)
+/* A table holds both forms of an array; the second one is behind the first. */
+static char *read_typed(lua_State *L, int index, struct ty_sql_value *value, char *to)
+{
+    int kind = kind_of(L, index);
+    struct ty_slice text = typed_text(L, index, 1), other = typed_text(L, index, 2);
+
+    to = read_bytes(value, kind_types[kind], text.data, text.len, to);
+    if (kind_types[kind] != TY_SQL_ARRAY)
+        return to;
+    memcpy(to, other.data, other.len);
+    value->other_len = other.len;
+    return to + other.len;
+}
+
+static void read_boxed(lua_State *L, int index, struct ty_sql_value *value)
+{
+    int kind = ty_to_int64(L, index, &value->integer);
+
+    value->type = kind == 2 && value->integer < 0 ? TY_SQL_UNSIGNED : TY_SQL_INTEGER;
+}
+
+char *ty_db_read(lua_State *L, int first, int last, struct ty_sql_value *values, char *bytes)
 {
     for (int i = first; i <= last; i++) {
-        struct ty_sqlite_value *value = &values[i - first];
+        struct ty_sql_value *value = &values[i - first];
         const char *text;
         size_t len;
 
-        *value = (struct ty_sqlite_value){.type = TY_SQLITE_NULL};
+        *value = (struct ty_sql_value){.type = TY_SQL_NULL};
         switch (lua_type(L, i)) {
         case LUA_TNIL:
         case LUA_TLIGHTUSERDATA:
             break;
         case LUA_TBOOLEAN:
-            *value =
-                (struct ty_sqlite_value){.type = TY_SQLITE_INTEGER, .integer = lua_toboolean(L, i)};
+            value->type = TY_SQL_BOOLEAN;
+            value->integer = lua_toboolean(L, i);
             break;
         case LUA_TNUMBER:
             read_number(lua_tonumber(L, i), value);
             break;
         case LUA_TSTRING:
             text = lua_tolstring(L, i, &len);
-            bytes = read_bytes(value, TY_SQLITE_TEXT, text, len, bytes);
+            bytes = read_bytes(value, TY_SQL_TEXT, text, len, bytes);
             break;
         case LUA_TTABLE:
-            text = blob_bytes(L, i, &len);
-            bytes = read_bytes(value, TY_SQLITE_BLOB, text, len, bytes);
+            bytes = read_typed(L, i, value, bytes);
             break;
         default:
-            value->type = TY_SQLITE_INTEGER;
-            ty_to_int64(L, i, &value->integer);
+            read_boxed(L, i, value);
             break;
         }
     }
+    return bytes;
 }

@@ -6,6 +6,7 @@
 #define TY_MODULES(X) \
     X(config)         \
     X(crypto)         \
+    X(db)             \
     X(error)          \
     X(fiber)          \
     X(fs)             \
@@ -16,7 +17,6 @@
     X(metrics)        \
     X(password)       \
     X(process)        \
-    X(sqlite)         \
     X(stream)         \
     X(vm)
 

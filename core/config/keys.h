@@ -180,7 +180,27 @@ enum { TY_CONFIG_LIVE = 1, TY_CONFIG_RESTART = 2, TY_CONFIG_SECRET = 4 };
       "How long a route stays closed that had to be stopped too often.")                           \
                                                                                                    \
     X("databases.*.url",              DATABASE, NULL,       "",               RESTART | SECRET,    \
-      "Where the database is: sqlite:FILE.")                                                       \
+      "Where it is: sqlite:FILE, postgres://USER@HOST/NAME, mysql://USER@HOST/NAME.")              \
+    X("databases.*.password",         TEXT,     NULL,       "",               RESTART | SECRET,    \
+      "Of the user in the URL; better here, or in a file, than in the URL.")                       \
+    X("databases.*.pool_max",         INTEGER,  "20",       "1..1000",        RESTART,             \
+      "Servers: connections of all workers together, at every moment.")                            \
+    X("databases.*.pool_min",         INTEGER,  "0",        "0..1000",        RESTART,             \
+      "Servers: connections that each worker keeps open.")                                         \
+    X("databases.*.pipelines",        INTEGER,  "2",        "1..64",          RESTART,             \
+      "Servers: connections of a worker that single statements share.")                            \
+    X("databases.*.connect_timeout",  DURATION, "2s",       "10ms..10m",      RESTART,             \
+      "Servers: how long connecting may take.")                                                    \
+    X("databases.*.query_timeout",    DURATION, "5s",       "0s..24h",        RESTART,             \
+      "Servers: how long a statement may take; 0s: as long as its request lives.")                 \
+    X("databases.*.lifetime",         DURATION, "30m",      "1s..24h",        RESTART,             \
+      "Servers: a connection that old is replaced, give or take a tenth.")                         \
+    X("databases.*.idle_timeout",     DURATION, "10m",      "1s..24h",        RESTART,             \
+      "Servers: a connection that nobody needed for so long is closed.")                           \
+    X("databases.*.prepare",          CHOICE,   "auto",     "auto|always|never", RESTART,          \
+      "PostgreSQL: prepared statements; auto: unless a pooler is in between.")                     \
+    X("databases.*.replicas",         LIST,     "",         "",               RESTART,             \
+      "Names of other databases that follow this one and may answer what only reads.")             \
     X("databases.*.readers",          INTEGER,  "4",        "1..64",          RESTART,             \
       "Reading connections of one worker, besides the one that writes.")                           \
     X("databases.*.busy_timeout",     DURATION, "5s",       "0s..10m",        RESTART,             \

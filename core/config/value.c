@@ -136,6 +136,21 @@ static bool is_network(const char *text)
                           bits >= 0 && bits <= (family == AF_INET ? 32 : 128));
 }
 
+/* What a driver makes of the rest it says itself. */
+static bool is_database(const char *text)
+{
+    static const char *const schemes[] = {"sqlite:", "postgres://", "postgresql://", "mysql://",
+                                          "mariadb://"};
+
+    for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {
+        size_t len = strlen(schemes[i]);
+
+        if (strncmp(text, schemes[i], len) == 0)
+            return text[len] != '\0';
+    }
+    return false;
+}
+
 static bool is_text(const struct ty_key *key, const char *text)
 {
     size_t len = strlen(text);
@@ -146,7 +161,7 @@ static bool is_text(const struct ty_key *key, const char *text)
         if ((unsigned char)text[i] < ' ' || text[i] == 127)
             return false;
     if (key->type == TY_CONFIG_DATABASE)
-        return strncmp(text, "sqlite:", 7) == 0 && len > 7;
+        return is_database(text);
     if (strcmp(key->limits, "token") == 0)
         for (size_t i = 0; i < len; i++)
             if (!isalnum((unsigned char)text[i]) && !strchr("-_", text[i]))
@@ -301,7 +316,7 @@ void ty_key_describe(const struct ty_key *key, struct ty_buf *out)
         [TY_CONFIG_CHOICE] = "",
         [TY_CONFIG_LIST] = "a list of ",
         [TY_CONFIG_NETWORKS] = "a list of addresses or networks such as 10.0.0.0/8",
-        [TY_CONFIG_DATABASE] = "sqlite:FILE",
+        [TY_CONFIG_DATABASE] = "sqlite:FILE, postgres://... or mysql://...",
     };
 
     ty_buf_adds(out, words[key->type]);

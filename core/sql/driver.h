@@ -14,7 +14,7 @@
 #include "tycho/sql.h"
 
 struct ty_sql_driver {
-    const char *system; /* "sqlite": OpenTelemetry's db.system.name */
+    const char *system;  /* "sqlite": OpenTelemetry's db.system.name */
     const char *schemes; /* "postgres postgresql" */
     bool can_batch;
     struct ty_sql *(*open)(uv_loop_t *loop, const struct ty_sql_options *options,
@@ -48,6 +48,12 @@ extern const struct ty_sql_driver ty_sqlite_driver, ty_postgres_driver, ty_mysql
 /* The first word of a statement, upper case, cut to what fits; after blanks and comments. */
 void ty_sql_first_word(const char *sql, char out[16]);
 
+/* Behind blanks, comments and semicolons. */
+const char *ty_sql_skip_blanks(const char *sql);
+
+/* Is the word in a list that ends with NULL? */
+bool ty_sql_is_one_of(const char *word, const char *const words[]);
+
 /* ---- figures.c: metrics of one database in this process */
 
 struct ty_sql_figures;
@@ -57,7 +63,7 @@ void ty_sql_figures_free(struct ty_sql_figures *figures);
 void ty_sql_count_op(struct ty_sql_figures *figures, const struct ty_sql_op *op);
 void ty_sql_count_wait(struct ty_sql_figures *figures, uint64_t ns, bool in_vain);
 void ty_sql_count_conns(struct ty_sql_figures *figures, unsigned used, unsigned idle, unsigned max,
-                        unsigned pending);
+                        unsigned waiting);
 
 /* ---- failing: fill op->status and op->error; return -1. Messages begin with the system's name. */
 

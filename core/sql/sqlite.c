@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sql/rows.h"
 #include "tycho/memory.h"
 
 /* The part behind the scheme: a path, or ":memory:". Two slashes start a host, which must be
@@ -47,8 +48,8 @@ static void add_timer(struct ty_sqlite *db, uv_timer_t *timer)
     timer->data = db;
 }
 
-struct ty_sqlite *ty_sqlite_new(uv_loop_t *loop, const struct ty_sqlite_options *options,
-                                struct ty_error *error)
+static struct ty_sql *open_db(uv_loop_t *loop, const struct ty_sql_options *options,
+                              struct ty_error *error)
 {
     char *path = path_of(options->url, error);
 
@@ -56,6 +57,7 @@ struct ty_sqlite *ty_sqlite_new(uv_loop_t *loop, const struct ty_sqlite_options 
         return NULL;
 
     struct ty_sqlite *db = ty_zalloc(sizeof(*db));
+    db->base.driver = &ty_sqlite_driver;
     db->loop = loop;
     db->name = ty_strdup(options->name);
     db->path = path;
@@ -71,8 +73,8 @@ struct ty_sqlite *ty_sqlite_new(uv_loop_t *loop, const struct ty_sqlite_options 
     db->finished_tail = &db->finished;
     add_timer(db, &db->wait_timer);
     add_timer(db, &db->finish_timer);
-    db->figures = ty_sqlite_figures_new(db->name);
-    return db;
+    db->figures = ty_sql_figures_new("sqlite", db->name);
+    return &db->base;
 }
 
 static void free_db(struct ty_sqlite *db)
@@ -81,7 +83,7 @@ static void free_db(struct ty_sqlite *db)
     void *arg = db->closed_arg;
 
     ty_lane_free(db->lane);
-    ty_sqlite_figures_free(db->figures);
+    ty_sql_figures_free(db->figures);
     free(db->conns);
     free(db->path);
     free(db->name);
@@ -128,14 +130,16 @@ void ty_sqlite_close_if_unused(struct ty_sqlite *db)
         ty_lane_submit(db->lane, &db->conns[i].closing, run_close, on_conn_closed);
 }
 
-void ty_sqlite_close(struct ty_sqlite *db, void (*closed)(void *arg), void *arg)
+static void close_db(struct ty_sql *sql, void (*closed)(void *arg), void *arg)
 {
+    struct ty_sqlite *db = (struct ty_sqlite *)sql;
+
     db->closing = true;
     db->closed = closed;
     db->closed_arg = arg;
     ty_sqlite_give_up_all(db, "pool.closed", "the database is being closed");
     uv_timer_stop(&db->wait_timer);
-    for (struct ty_sqlite_op *op = db->finished; op; op = op->next) {
+    for (struct ty_sql_op *op = db->finished; op; op = op->next) {
         if (!op->tx)
             continue;
         ty_sqlite_tx_drop(op->tx); /* it was granted, but its owner has not heard of it */
@@ -144,7 +148,23 @@ void ty_sqlite_close(struct ty_sqlite *db, void (*closed)(void *arg), void *arg)
     }
     for (unsigned i = 0; i < db->conn_count; i++) {
         if (db->conns[i].tx && !db->conns[i].tx->ended)
-            ty_sqlite_tx_drop(db->conns[i].tx);
+            ty_sqlite_tx_drop(&db->conns[i].tx->base);
     }
     ty_sqlite_close_if_unused(db);
 }
+
+const struct ty_sql_driver ty_sqlite_driver = {
+    .system = "sqlite",
+    .schemes = "sqlite",
+    .open = open_db,
+    .close = close_db,
+    .is_up = ty_sqlite_is_up,
+    .start = ty_sqlite_start,
+    .begin = ty_sqlite_begin,
+    .tx_start = ty_sqlite_tx_start,
+    .tx_drop = ty_sqlite_tx_drop,
+    .cancel = ty_sqlite_cancel,
+    .name = ty_sql_rows_name,
+    .cell = ty_sql_rows_cell,
+    .op_close = ty_sql_rows_close,
+};

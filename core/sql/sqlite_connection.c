@@ -23,9 +23,9 @@ enum {
 
 static bool must_stop(const struct ty_sqlite_conn *conn)
 {
-    const struct ty_sqlite_op *op = conn->op;
+    const struct ty_sql_op *op = conn->op;
 
-    return op && op->verb != TY_SQLITE_COMMIT && op->verb != TY_SQLITE_ROLLBACK &&
+    return op && op->verb != TY_SQL_COMMIT && op->verb != TY_SQL_ROLLBACK &&
            atomic_load_explicit(&op->cancelled, memory_order_relaxed);
 }
 
@@ -73,7 +73,7 @@ static int make_folders(const char *path)
 
 /* A new file is its owner's alone; SQLite gives the files beside it the same mode. Only a file that
  * nobody can have open yet is touched: closing one drops the locks that SQLite holds on it. */
-static int make_file(struct ty_sqlite *db, struct ty_sqlite_op *op)
+static int make_file(struct ty_sqlite *db, struct ty_sql_op *op)
 {
     int error = 0;
 
@@ -96,7 +96,7 @@ static int make_file(struct ty_sqlite *db, struct ty_sqlite_op *op)
                           db->path, strerror(error));
 }
 
-int ty_sqlite_conn_exec(struct ty_sqlite_conn *conn, struct ty_sqlite_op *op, const char *sql)
+int ty_sqlite_conn_exec(struct ty_sqlite_conn *conn, struct ty_sql_op *op, const char *sql)
 {
     conn->trusted = true;
     int code = sqlite3_exec(conn->handle, sql, NULL, NULL, NULL);
@@ -106,7 +106,7 @@ int ty_sqlite_conn_exec(struct ty_sqlite_conn *conn, struct ty_sqlite_op *op, co
 
 /* Several processes may do this to a new file at once; SQLite then says "busy" without asking the
  * busy handler. */
-static int enter_wal(struct ty_sqlite_conn *conn, struct ty_sqlite_op *op)
+static int enter_wal(struct ty_sqlite_conn *conn, struct ty_sql_op *op)
 {
     uint64_t start = ty_now_ns();
     uint64_t limit_ns = conn->db->options.busy_ms * 1000000;
@@ -125,11 +125,11 @@ static void bound(struct ty_sqlite_conn *conn)
     if (length < LENGTH_MIN)
         length = LENGTH_MIN;
     sqlite3_limit(conn->handle, SQLITE_LIMIT_LENGTH, length < INT32_MAX ? (int)length : INT32_MAX);
-    sqlite3_limit(conn->handle, SQLITE_LIMIT_SQL_LENGTH, TY_SQLITE_SQL_MAX);
+    sqlite3_limit(conn->handle, SQLITE_LIMIT_SQL_LENGTH, TY_SQL_TEXT_MAX);
     sqlite3_limit(conn->handle, SQLITE_LIMIT_LIKE_PATTERN_LENGTH, LIKE_PATTERN_MAX);
 }
 
-static int set_up(struct ty_sqlite_conn *conn, struct ty_sqlite_op *op)
+static int set_up(struct ty_sqlite_conn *conn, struct ty_sql_op *op)
 {
     sqlite3 *handle = conn->handle;
 
@@ -157,7 +157,7 @@ static int set_up(struct ty_sqlite_conn *conn, struct ty_sqlite_op *op)
     return 0;
 }
 
-int ty_sqlite_conn_open(struct ty_sqlite_conn *conn, struct ty_sqlite_op *op)
+int ty_sqlite_conn_open(struct ty_sqlite_conn *conn, struct ty_sql_op *op)
 {
     struct ty_sqlite *db = conn->db;
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;

@@ -116,11 +116,11 @@ bool ty_sqlite_is_outage(int code)
     }
 }
 
-static enum ty_error_kind kind_of(const struct ty_sqlite_op *op, int code)
+static enum ty_error_kind kind_of(const struct ty_sql_op *op, int code)
 {
     if (code == SQLITE_CONSTRAINT_DATATYPE)
         return TY_ERR_INVALID;
-    if (op->verb == TY_SQLITE_COMMIT && (code & 0xff) == SQLITE_IOERR)
+    if (op->verb == TY_SQL_COMMIT && (code & 0xff) == SQLITE_IOERR)
         return TY_ERR_UNKNOWN_OUTCOME; /* the disk failed between our order and its answer */
     if (ty_sqlite_is_outage(code))
         return TY_ERR_UNAVAILABLE;
@@ -143,7 +143,7 @@ static enum ty_error_kind kind_of(const struct ty_sqlite_op *op, int code)
     }
 }
 
-int ty_sqlite_fail(struct ty_sqlite_op *op, enum ty_error_kind kind, const char *detail,
+int ty_sqlite_fail(struct ty_sql_op *op, enum ty_error_kind kind, const char *detail,
                    const char *fmt, ...)
 {
     char message[TY_ERROR_MESSAGE_MAX];
@@ -159,7 +159,7 @@ int ty_sqlite_fail(struct ty_sqlite_op *op, enum ty_error_kind kind, const char 
 }
 
 /* "UNIQUE constraint failed: users.email": what follows the colon, an index without its quotes. */
-static void find_constraint(struct ty_sqlite_op *op, const char *message)
+static void find_constraint(struct ty_sql_op *op, const char *message)
 {
     static const char mark[] = "constraint failed: ", index[] = "index '";
     const char *name = strstr(message, mark);
@@ -175,7 +175,7 @@ static void find_constraint(struct ty_sqlite_op *op, const char *message)
     snprintf(op->constraint, sizeof(op->constraint), "%.*s", (int)len, name);
 }
 
-int ty_sqlite_fail_code(struct ty_sqlite_conn *conn, struct ty_sqlite_op *op, int code)
+int ty_sqlite_fail_code(struct ty_sqlite_conn *conn, struct ty_sql_op *op, int code)
 {
     const char *message = conn->handle ? sqlite3_errmsg(conn->handle) : sqlite3_errstr(code);
     enum ty_error_kind kind = kind_of(op, code);

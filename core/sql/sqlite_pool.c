@@ -12,12 +12,12 @@ enum { NS_PER_MS = 1000000, COMPLAIN_MS = 10000 };
 
 void ty_sqlite_finish(struct ty_sqlite *db)
 {
-    struct ty_sqlite_op *op = db->finished;
+    struct ty_sql_op *op = db->finished;
 
     db->finished = NULL;
     db->finished_tail = &db->finished;
     while (op) {
-        struct ty_sqlite_op *next = op->next;
+        struct ty_sql_op *next = op->next;
 
         op->place = PLACE_NONE;
         if (op->tx && atomic_load(&op->cancelled)) { /* nobody wants the connection any more */
@@ -35,9 +35,9 @@ static void on_finish(uv_timer_t *timer)
     ty_sqlite_finish(timer->data);
 }
 
-void ty_sqlite_finish_later(struct ty_sqlite_op *op)
+void ty_sqlite_finish_later(struct ty_sql_op *op)
 {
-    struct ty_sqlite *db = op->db;
+    struct ty_sqlite *db = ty_sqlite_of(op);
 
     op->place = PLACE_FINISHED;
     op->next = NULL;
@@ -48,9 +48,9 @@ void ty_sqlite_finish_later(struct ty_sqlite_op *op)
 
 /* ---- waiting */
 
-static struct ty_sqlite_op *pop(struct ty_sqlite_queue *queue)
+static struct ty_sql_op *pop(struct ty_sqlite_queue *queue)
 {
-    struct ty_sqlite_op *op = queue->head;
+    struct ty_sql_op *op = queue->head;
 
     queue->head = op->next;
     if (!queue->head)
@@ -60,9 +60,9 @@ static struct ty_sqlite_op *pop(struct ty_sqlite_queue *queue)
     return op;
 }
 
-static bool remove_from(struct ty_sqlite_queue *queue, struct ty_sqlite_op *op)
+static bool remove_from(struct ty_sqlite_queue *queue, struct ty_sql_op *op)
 {
-    for (struct ty_sqlite_op **at = &queue->head; *at; at = &(*at)->next) {
+    for (struct ty_sql_op **at = &queue->head; *at; at = &(*at)->next) {
         if (*at != op)
             continue;
         *at = op->next;
@@ -74,10 +74,9 @@ static bool remove_from(struct ty_sqlite_queue *queue, struct ty_sqlite_op *op)
     return false;
 }
 
-static void give_up(struct ty_sqlite *db, struct ty_sqlite_op *op, const char *detail,
-                    const char *why)
+static void give_up(struct ty_sqlite *db, struct ty_sql_op *op, const char *detail, const char *why)
 {
-    ty_sqlite_count_wait(db->figures, ty_now_ns() - op->queued_ns, true);
+    ty_sql_count_wait(db->figures, ty_now_ns() - op->queued_ns, true);
     ty_sqlite_fail(op, TY_ERR_UNAVAILABLE, detail, "%s: %s", db->name, why);
     ty_sqlite_finish_later(op);
 }
@@ -126,7 +125,7 @@ static void start_wait_timer(struct ty_sqlite *db)
     uv_timer_start(&db->wait_timer, on_wait_timer, left, 0);
 }
 
-static void wait_for(struct ty_sqlite *db, struct ty_sqlite_queue *queue, struct ty_sqlite_op *op)
+static void wait_for(struct ty_sqlite *db, struct ty_sqlite_queue *queue, struct ty_sql_op *op)
 {
     op->queued_ns = ty_now_ns();
     if (db->for_writer.count + db->for_readers.count >= db->options.queue_max) {
@@ -174,7 +173,7 @@ static struct ty_sqlite_conn *take(struct ty_sqlite *db, bool reads)
 
 static void on_run_done(struct ty_work *work, int status);
 
-void ty_sqlite_submit(struct ty_sqlite_conn *conn, struct ty_sqlite_op *op)
+void ty_sqlite_submit(struct ty_sqlite_conn *conn, struct ty_sql_op *op)
 {
     op->place = PLACE_THREAD;
     op->conn = conn;
@@ -186,14 +185,14 @@ void ty_sqlite_submit(struct ty_sqlite_conn *conn, struct ty_sqlite_op *op)
     (void)status;
 }
 
-static void grant(struct ty_sqlite_conn *conn, struct ty_sqlite_op *op)
+static void grant(struct ty_sqlite_conn *conn, struct ty_sql_op *op)
 {
-    ty_sqlite_count_wait(conn->db->figures, op->wait_ns, false);
-    if (op->verb != TY_SQLITE_BEGIN) {
+    ty_sql_count_wait(conn->db->figures, op->wait_ns, false);
+    if (op->verb != TY_SQL_BEGIN) {
         ty_sqlite_submit(conn, op);
         return;
     }
-    op->tx = ty_sqlite_tx_new(conn, op->read_only);
+    op->tx = &ty_sqlite_tx_new(conn, op->read_only)->base;
     ty_sqlite_finish_later(op);
 }
 
@@ -204,7 +203,7 @@ void ty_sqlite_release(struct ty_sqlite_conn *conn)
     struct ty_sqlite_queue *queue = conn->writes ? &db->for_writer : &db->for_readers;
 
     if (queue->head) {
-        struct ty_sqlite_op *op = pop(queue);
+        struct ty_sql_op *op = pop(queue);
 
         op->wait_ns += ty_now_ns() - op->queued_ns;
         grant(conn, op);
@@ -221,7 +220,7 @@ void ty_sqlite_release(struct ty_sqlite_conn *conn)
 }
 
 /* Gives the operation a connection, or a place in a line. */
-static void place(struct ty_sqlite *db, struct ty_sqlite_op *op, bool reads)
+static void place(struct ty_sqlite *db, struct ty_sql_op *op, bool reads)
 {
     struct ty_sqlite_queue *queue = reads && readers_work(db) ? &db->for_readers : &db->for_writer;
     struct ty_sqlite_conn *conn = take(db, reads);
@@ -235,7 +234,7 @@ static void place(struct ty_sqlite *db, struct ty_sqlite_op *op, bool reads)
 }
 
 /* Whoever asked gets a 503, which no log explains. Once in a while: it may be everybody. */
-static void complain(struct ty_sqlite *db, const struct ty_sqlite_op *op)
+static void complain(struct ty_sqlite *db, const struct ty_sql_op *op)
 {
     uint64_t now = ty_now_ms();
 
@@ -245,7 +244,7 @@ static void complain(struct ty_sqlite *db, const struct ty_sqlite_op *op)
     ty_log_error("db", "database %s cannot be used: %s", db->name, op->error.message);
 }
 
-static void note_health(struct ty_sqlite *db, const struct ty_sqlite_op *op)
+static void note_health(struct ty_sqlite *db, const struct ty_sql_op *op)
 {
     if (db->conns[0].op == NULL && db->conns[0].handle)
         db->ready = true;
@@ -259,8 +258,7 @@ static void note_health(struct ty_sqlite *db, const struct ty_sqlite_op *op)
 
 static void on_run_done(struct ty_work *work, int status)
 {
-    struct ty_sqlite_op *op =
-        (struct ty_sqlite_op *)((char *)work - offsetof(struct ty_sqlite_op, work));
+    struct ty_sql_op *op = (struct ty_sql_op *)((char *)work - offsetof(struct ty_sql_op, work));
     struct ty_sqlite_conn *conn = op->conn;
     struct ty_sqlite *db = conn->db;
 
@@ -269,7 +267,7 @@ static void on_run_done(struct ty_work *work, int status)
     op->place = PLACE_NONE;
     note_health(db, op);
     if (conn->tx) {
-        ty_sqlite_count_op(db->figures, op);
+        ty_sql_count_op(db->figures, op);
         ty_sqlite_tx_on_done(conn->tx, op);
         return;
     }
@@ -280,16 +278,15 @@ static void on_run_done(struct ty_work *work, int status)
         ty_sqlite_release(conn);
         return;
     }
-    ty_sqlite_count_op(db->figures, op);
+    ty_sql_count_op(db->figures, op);
     ty_sqlite_release(conn);
     op->done(op);
 }
 
 /* ---- the outside */
 
-static bool refuse(struct ty_sqlite *db, struct ty_sqlite_op *op)
+static bool refuse(struct ty_sqlite *db, struct ty_sql_op *op)
 {
-    op->db = db;
     if (!db->closing)
         return false;
     ty_sqlite_fail(op, TY_ERR_UNAVAILABLE, "pool.closed", "%s: the database is being closed",
@@ -298,21 +295,25 @@ static bool refuse(struct ty_sqlite *db, struct ty_sqlite_op *op)
     return true;
 }
 
-void ty_sqlite_start(struct ty_sqlite *db, struct ty_sqlite_op *op)
+void ty_sqlite_start(struct ty_sql *sql, struct ty_sql_op *op)
 {
+    struct ty_sqlite *db = (struct ty_sqlite *)sql;
+
     if (!refuse(db, op))
-        place(db, op, op->verb == TY_SQLITE_RUN && ty_sqlite_reads(op->sql));
+        place(db, op, op->verb == TY_SQL_RUN && ty_sql_reads(op->sql));
 }
 
-struct ty_sqlite_tx *ty_sqlite_begin(struct ty_sqlite *db, struct ty_sqlite_op *op)
+struct ty_sql_tx *ty_sqlite_begin(struct ty_sql *sql, struct ty_sql_op *op)
 {
-    op->verb = TY_SQLITE_BEGIN;
+    struct ty_sqlite *db = (struct ty_sqlite *)sql;
+
+    op->verb = TY_SQL_BEGIN;
     if (refuse(db, op))
         return NULL;
 
     struct ty_sqlite_conn *conn = take(db, op->read_only);
     if (conn) {
-        op->tx = ty_sqlite_tx_new(conn, op->read_only);
+        op->tx = &ty_sqlite_tx_new(conn, op->read_only)->base;
         ty_sqlite_count_conns(db);
         return op->tx;
     }
@@ -320,16 +321,16 @@ struct ty_sqlite_tx *ty_sqlite_begin(struct ty_sqlite *db, struct ty_sqlite_op *
     return NULL;
 }
 
-void ty_sqlite_cancel(struct ty_sqlite_op *op)
+void ty_sqlite_cancel(struct ty_sql_op *op)
 {
-    struct ty_sqlite *db = op->db;
+    struct ty_sqlite *db = ty_sqlite_of(op);
     bool removed = false;
 
     atomic_store(&op->cancelled, true);
     if (op->place == PLACE_QUEUE)
         removed = remove_from(&db->for_writer, op) || remove_from(&db->for_readers, op);
     else if (op->place == PLACE_TX)
-        removed = ty_sqlite_tx_remove(op->tx, op);
+        removed = ty_sqlite_tx_remove(ty_sqlite_tx_of(op), op);
     if (!removed)
         return;
     ty_sqlite_count_conns(db);
@@ -337,7 +338,13 @@ void ty_sqlite_cancel(struct ty_sqlite_op *op)
     ty_sqlite_finish_later(op);
 }
 
-bool ty_sqlite_is_up(const struct ty_sqlite *db)
+bool ty_sqlite_is_up(const struct ty_sql *sql)
 {
-    return db->up;
+    return ((const struct ty_sqlite *)sql)->up;
+}
+
+void ty_sqlite_count_conns(const struct ty_sqlite *db)
+{
+    ty_sql_count_conns(db->figures, db->used_count, db->conn_count - db->used_count, db->conn_count,
+                       db->for_writer.count + db->for_readers.count);
 }

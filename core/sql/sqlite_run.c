@@ -1,63 +1,10 @@
 #include "sql/sqlite.h"
 
-#include <ctype.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "tycho/clock.h"
-
-/* ---- what a statement is, by its first word */
-
-static const char *skip_blanks(const char *sql)
-{
-    for (;;) {
-        const char *end;
-
-        if (isspace((unsigned char)*sql) || *sql == ';') {
-            sql++;
-        } else if (sql[0] == '-' && sql[1] == '-') {
-            sql += strcspn(sql, "\n");
-        } else if (sql[0] == '/' && sql[1] == '*') {
-            end = strstr(sql + 2, "*/");
-            sql = end ? end + 2 : sql + strlen(sql);
-        } else {
-            return sql;
-        }
-    }
-}
-
-void ty_sqlite_first_word(const char *sql, char out[16])
-{
-    size_t len = 0;
-
-    sql = skip_blanks(sql);
-    if (*sql && !isalpha((unsigned char)*sql))
-        out[len++] = '?'; /* something, but no word */
-    while (len < 15 && isalpha((unsigned char)sql[len])) {
-        out[len] = (char)toupper((unsigned char)sql[len]);
-        len++;
-    }
-    out[len] = '\0';
-}
-
-static bool is_one_of(const char *word, const char *const words[])
-{
-    for (; *words; words++) {
-        if (strcmp(word, *words) == 0)
-            return true;
-    }
-    return false;
-}
-
-bool ty_sqlite_reads(const char *sql)
-{
-    static const char *const readers[] = {"SELECT", "VALUES", "WITH", "EXPLAIN", NULL};
-    char word[16];
-
-    ty_sqlite_first_word(sql, word);
-    return is_one_of(word, readers);
-}
 
 /* ---- one statement */
 
@@ -71,8 +18,7 @@ static void abort_statement(struct ty_sqlite_conn *conn, struct ty_sqlite_stmt *
         ;
 }
 
-static int collect(struct ty_sqlite_conn *conn, struct ty_sqlite_stmt *stmt,
-                   struct ty_sqlite_op *op)
+static int collect(struct ty_sqlite_conn *conn, struct ty_sqlite_stmt *stmt, struct ty_sql_op *op)
 {
     bool fits = true, named = false;
     int code;
@@ -98,24 +44,24 @@ static int collect(struct ty_sqlite_conn *conn, struct ty_sqlite_stmt *stmt,
     return 0;
 }
 
-static void count_changes(struct ty_sqlite_conn *conn, struct ty_sqlite_op *op)
+static void count_changes(struct ty_sqlite_conn *conn, struct ty_sql_op *op)
 {
     static const char *const changers[] = {"INSERT", "REPLACE", "UPDATE", "DELETE", "WITH", NULL};
     static const char *const inserters[] = {"INSERT", "REPLACE", "WITH", NULL};
     char word[16];
 
-    ty_sqlite_first_word(op->sql, word);
-    if (is_one_of(word, changers))
+    ty_sql_first_word(op->sql, word);
+    if (ty_sql_is_one_of(word, changers))
         op->changes = sqlite3_changes64(conn->handle);
-    if (op->changes > 0 && is_one_of(word, inserters))
+    if (op->changes > 0 && ty_sql_is_one_of(word, inserters))
         op->last_id = sqlite3_last_insert_rowid(conn->handle);
 }
 
-static int run_statement(struct ty_sqlite_conn *conn, struct ty_sqlite_op *op)
+static int run_statement(struct ty_sqlite_conn *conn, struct ty_sql_op *op)
 {
     char word[16];
 
-    ty_sqlite_first_word(op->sql, word);
+    ty_sql_first_word(op->sql, word);
     conn->vacuums = strcmp(word, "VACUUM") == 0;
     struct ty_sqlite_stmt *stmt = ty_sqlite_stmt_get(conn, op);
     if (!stmt)
@@ -151,12 +97,12 @@ static unsigned line_of(const char *text, const char *at)
     return line;
 }
 
-static int run_each(struct ty_sqlite_conn *conn, struct ty_sqlite_op *op)
+static int run_each(struct ty_sqlite_conn *conn, struct ty_sql_op *op)
 {
     const char *next = op->sql;
 
     conn->vacuums = false;
-    while (*(next = skip_blanks(next))) {
+    while (*(next = ty_sql_skip_blanks(next))) {
         sqlite3_stmt *handle = NULL;
 
         op->statement = next;
@@ -190,7 +136,7 @@ static void undo(struct ty_sqlite_conn *conn, const char *sql)
     conn->trusted = false;
 }
 
-static int run_script(struct ty_sqlite_conn *conn, struct ty_sqlite_op *op)
+static int run_script(struct ty_sqlite_conn *conn, struct ty_sql_op *op)
 {
     bool inner = conn->tx != NULL;
 
@@ -208,7 +154,7 @@ static int run_script(struct ty_sqlite_conn *conn, struct ty_sqlite_op *op)
 
 /* ---- transactions */
 
-static int begin(struct ty_sqlite_conn *conn, struct ty_sqlite_op *op)
+static int begin(struct ty_sqlite_conn *conn, struct ty_sql_op *op)
 {
     struct ty_sqlite_tx *tx = conn->tx;
 
@@ -222,14 +168,15 @@ static int begin(struct ty_sqlite_conn *conn, struct ty_sqlite_op *op)
     return 0;
 }
 
-static int end(struct ty_sqlite_conn *conn, struct ty_sqlite_op *op)
+static int end(struct ty_sqlite_conn *conn, struct ty_sql_op *op)
 {
     struct ty_sqlite_tx *tx = conn->tx;
     int status = 0;
 
     if (!conn->handle)
         return 0;
-    if (op->verb == TY_SQLITE_COMMIT && tx->begun)
+    ty_sqlite_shut_cursors(conn);
+    if (op->verb == TY_SQL_COMMIT && tx->begun)
         status = ty_sqlite_conn_exec(conn, op, "COMMIT");
     undo(conn, "ROLLBACK");
     if (tx->read_only && conn->writes) {
@@ -243,42 +190,46 @@ static int end(struct ty_sqlite_conn *conn, struct ty_sqlite_op *op)
 
 /* The levels have numbers, so that one that is still open inside, because its owner was cancelled,
  * is closed with the one around it. */
-static int run_savepoint(struct ty_sqlite_conn *conn, struct ty_sqlite_op *op)
+static int run_savepoint(struct ty_sqlite_conn *conn, struct ty_sql_op *op)
 {
     char sql[64];
 
-    if (op->verb == TY_SQLITE_SAVEPOINT)
+    if (op->verb == TY_SQL_SAVEPOINT)
         snprintf(sql, sizeof(sql), "SAVEPOINT level%u", op->level);
-    else if (op->verb == TY_SQLITE_RELEASE)
+    else if (op->verb == TY_SQL_RELEASE)
         snprintf(sql, sizeof(sql), "RELEASE level%u", op->level);
     else
         snprintf(sql, sizeof(sql), "ROLLBACK TO level%u; RELEASE level%u", op->level, op->level);
     return ty_sqlite_conn_exec(conn, op, sql);
 }
 
-static int run_in_tx(struct ty_sqlite_conn *conn, struct ty_sqlite_op *op)
+static int run_in_tx(struct ty_sqlite_conn *conn, struct ty_sql_op *op)
 {
     struct ty_sqlite_tx *tx = conn->tx;
     int status;
 
-    if (tx->dead && op->verb != TY_SQLITE_ROLLBACK)
+    if (tx->dead && op->verb != TY_SQL_ROLLBACK)
         status = ty_sqlite_fail(op, TY_ERR_UNAVAILABLE, "transaction.rolled_back",
                                 "the transaction was rolled back by an earlier error");
-    else if (op->verb == TY_SQLITE_COMMIT || op->verb == TY_SQLITE_ROLLBACK)
+    else if (op->verb == TY_SQL_COMMIT || op->verb == TY_SQL_ROLLBACK)
         status = 0;
     else
         status = begin(conn, op);
 
-    if (op->verb == TY_SQLITE_COMMIT || op->verb == TY_SQLITE_ROLLBACK) {
+    if (op->verb == TY_SQL_COMMIT || op->verb == TY_SQL_ROLLBACK) {
         int ended = end(conn, op);
         return status < 0 ? status : ended;
     }
     if (status < 0)
         return status;
-    if (op->verb == TY_SQLITE_RUN)
+    if (op->verb == TY_SQL_RUN)
         status = run_statement(conn, op);
-    else if (op->verb == TY_SQLITE_SCRIPT)
+    else if (op->verb == TY_SQL_SCRIPT)
         status = run_script(conn, op);
+    else if (op->verb >= TY_SQL_OPEN && op->verb <= TY_SQL_SHUT)
+        status = ty_sqlite_run_cursor(conn, op);
+    else if (op->verb > TY_SQL_SHUT)
+        status = ty_sqlite_fail(op, TY_ERR_INTERNAL, "copy", "there is no COPY here");
     else
         status = run_savepoint(conn, op);
     if (sqlite3_get_autocommit(conn->handle))
@@ -286,9 +237,9 @@ static int run_in_tx(struct ty_sqlite_conn *conn, struct ty_sqlite_op *op)
     return status;
 }
 
-static void run_op(struct ty_sqlite_conn *conn, struct ty_sqlite_op *op)
+static void run_op(struct ty_sqlite_conn *conn, struct ty_sql_op *op)
 {
-    bool ends = op->verb == TY_SQLITE_COMMIT || op->verb == TY_SQLITE_ROLLBACK;
+    bool ends = op->verb == TY_SQL_COMMIT || op->verb == TY_SQL_ROLLBACK;
 
     if (!ends && atomic_load(&op->cancelled)) {
         ty_sqlite_fail(op, TY_ERR_CANCELLED, "SQLITE_INTERRUPT", "cancelled");
@@ -299,7 +250,7 @@ static void run_op(struct ty_sqlite_conn *conn, struct ty_sqlite_op *op)
 
     if (conn->tx)
         run_in_tx(conn, op);
-    else if (op->verb == TY_SQLITE_SCRIPT)
+    else if (op->verb == TY_SQL_SCRIPT)
         run_script(conn, op);
     else
         run_statement(conn, op);
@@ -314,8 +265,7 @@ static void run_op(struct ty_sqlite_conn *conn, struct ty_sqlite_op *op)
 
 void ty_sqlite_run(struct ty_work *work)
 {
-    struct ty_sqlite_op *op =
-        (struct ty_sqlite_op *)((char *)work - offsetof(struct ty_sqlite_op, work));
+    struct ty_sql_op *op = (struct ty_sql_op *)((char *)work - offsetof(struct ty_sql_op, work));
     uint64_t start = ty_now_ns();
 
     run_op(op->conn, op);

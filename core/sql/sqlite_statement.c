@@ -1,5 +1,6 @@
 #include "sql/sqlite.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -71,7 +72,7 @@ static uint32_t hash_of(const char *text, size_t len)
     return hash;
 }
 
-static struct ty_sqlite_stmt *find(struct ty_sqlite_cache *cache, const struct ty_sqlite_op *op,
+static struct ty_sqlite_stmt *find(struct ty_sqlite_cache *cache, const struct ty_sql_op *op,
                                    uint32_t hash)
 {
     struct ty_sqlite_stmt *stmt = cache->buckets[hash & (cache->bucket_count - 1)];
@@ -101,7 +102,7 @@ static bool is_blank(const char *text)
 {
     char word[16];
 
-    ty_sqlite_first_word(text, word);
+    ty_sql_first_word(text, word);
     return word[0] == '\0';
 }
 
@@ -122,7 +123,7 @@ static unsigned number_of(const char *name)
     return number;
 }
 
-static int read_slots(struct ty_sqlite_stmt *stmt, struct ty_sqlite_op *op)
+static int read_slots(struct ty_sqlite_stmt *stmt, struct ty_sql_op *op)
 {
     stmt->slot_count = (unsigned)sqlite3_bind_parameter_count(stmt->handle);
     stmt->slots = ty_zalloc((stmt->slot_count + 1) * sizeof(stmt->slots[0]));
@@ -140,20 +141,19 @@ static int read_slots(struct ty_sqlite_stmt *stmt, struct ty_sqlite_op *op)
     return 0;
 }
 
-int ty_sqlite_check_text(struct ty_sqlite_op *op)
+int ty_sqlite_check_text(struct ty_sql_op *op)
 {
     if (!memchr(op->sql, '\0', op->sql_len))
         return 0;
     return ty_sqlite_fail(op, TY_ERR_INTERNAL, "SQLITE_ERROR", "a NUL in the statement");
 }
 
-static int prepare(struct ty_sqlite_conn *conn, struct ty_sqlite_stmt *stmt,
-                   struct ty_sqlite_op *op)
+static int prepare(struct ty_sqlite_conn *conn, struct ty_sqlite_stmt *stmt, struct ty_sql_op *op)
 {
     const char *tail = NULL;
     unsigned flags = stmt->cached ? SQLITE_PREPARE_PERSISTENT : 0;
 
-    if (op->sql_len > TY_SQLITE_SQL_MAX)
+    if (op->sql_len > TY_SQL_TEXT_MAX)
         return ty_sqlite_fail(op, TY_ERR_TOO_LARGE, "SQLITE_TOOBIG", "the statement is too long");
     if (ty_sqlite_check_text(op) < 0)
         return -1;
@@ -171,9 +171,10 @@ static int prepare(struct ty_sqlite_conn *conn, struct ty_sqlite_stmt *stmt,
     return read_slots(stmt, op);
 }
 
-struct ty_sqlite_stmt *ty_sqlite_stmt_get(struct ty_sqlite_conn *conn, struct ty_sqlite_op *op)
+struct ty_sqlite_stmt *ty_sqlite_stmt_get(struct ty_sqlite_conn *conn, struct ty_sql_op *op)
 {
-    bool cached = op->sql_len <= CACHED_SQL_MAX;
+    /* A cursor keeps its statement to itself. */
+    bool cached = op->sql_len <= CACHED_SQL_MAX && op->verb != TY_SQL_OPEN;
     uint32_t hash = cached ? hash_of(op->sql, op->sql_len) : 0;
     struct ty_sqlite_stmt *stmt = cached ? find(&conn->cache, op, hash) : NULL;
 
@@ -212,38 +213,51 @@ void ty_sqlite_stmt_put(struct ty_sqlite_conn *conn, struct ty_sqlite_stmt *stmt
 /* ---- parameters */
 
 /* SQLite takes NULL pointers for NULL, also where the length is 0. */
-static int bind_value(sqlite3_stmt *handle, int index, const struct ty_sqlite_value *value)
+static int bind_value(sqlite3_stmt *handle, int index, const struct ty_sql_value *value,
+                      sqlite3_destructor_type life)
 {
     const struct ty_slice *bytes = &value->bytes;
 
     switch (value->type) {
-    case TY_SQLITE_INTEGER:
-    case TY_SQLITE_BOOLEAN:
+    case TY_SQL_INTEGER:
+    case TY_SQL_BOOLEAN:
         return sqlite3_bind_int64(handle, index, value->integer);
-    case TY_SQLITE_REAL:
+    case TY_SQL_REAL:
         return sqlite3_bind_double(handle, index, value->real);
-    case TY_SQLITE_TEXT:
-        return sqlite3_bind_text64(handle, index, bytes->data ? bytes->data : "", bytes->len,
-                                   SQLITE_STATIC, SQLITE_UTF8);
-    case TY_SQLITE_BLOB:
-        return sqlite3_bind_blob64(handle, index, bytes->data ? bytes->data : "", bytes->len,
-                                   SQLITE_STATIC);
-    case TY_SQLITE_NULL:
+    case TY_SQL_TEXT:
+    case TY_SQL_JSON:
+    case TY_SQL_TIMESTAMP:
+        return sqlite3_bind_text64(handle, index, bytes->data ? bytes->data : "", bytes->len, life,
+                                   SQLITE_UTF8);
+    case TY_SQL_ARRAY: /* as JSON */
+        return sqlite3_bind_text64(handle, index, bytes->data + bytes->len, value->other_len, life,
+                                   SQLITE_UTF8);
+    case TY_SQL_BLOB:
+        return sqlite3_bind_blob64(handle, index, bytes->data ? bytes->data : "", bytes->len, life);
+    case TY_SQL_UNSIGNED: /* refused before */
+    case TY_SQL_NULL:
         break;
     }
     return sqlite3_bind_null(handle, index);
 }
 
 int ty_sqlite_stmt_bind(struct ty_sqlite_conn *conn, struct ty_sqlite_stmt *stmt,
-                        struct ty_sqlite_op *op)
+                        struct ty_sql_op *op)
 {
     if (op->param_count != stmt->param_max)
         return ty_sqlite_fail(op, TY_ERR_INTERNAL, "placeholder",
                               "%u values were given for %u placeholders", op->param_count,
                               stmt->param_max);
+    /* The statement of a cursor outlives the operation that opened it. */
+    sqlite3_destructor_type life = op->verb == TY_SQL_OPEN ? SQLITE_TRANSIENT : SQLITE_STATIC;
+
     for (unsigned i = 0; i < stmt->slot_count; i++) {
-        const struct ty_sqlite_value *value = &op->params[stmt->slots[i] - 1];
-        int code = bind_value(stmt->handle, (int)i + 1, value);
+        const struct ty_sql_value *value = &op->params[stmt->slots[i] - 1];
+        if (value->type == TY_SQL_UNSIGNED || (value->type == TY_SQL_REAL && isnan(value->real)))
+            return ty_sqlite_fail(op, TY_ERR_INVALID, "value", "$%u is %s", stmt->slots[i],
+                                  value->type == TY_SQL_REAL ? "not a number (NaN)"
+                                                             : "larger than 2^63 - 1");
+        int code = bind_value(stmt->handle, (int)i + 1, value, life);
 
         if (code != SQLITE_OK)
             return ty_sqlite_fail_code(conn, op, code);

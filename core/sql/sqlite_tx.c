@@ -9,6 +9,7 @@ struct ty_sqlite_tx *ty_sqlite_tx_new(struct ty_sqlite_conn *conn, bool read_onl
 {
     struct ty_sqlite_tx *tx = ty_zalloc(sizeof(*tx));
 
+    tx->base.db = &conn->db->base;
     tx->db = conn->db;
     tx->conn = conn;
     tx->tail = &tx->head;
@@ -26,17 +27,17 @@ static void end(struct ty_sqlite_tx *tx)
     ty_sqlite_release(conn);
 }
 
-static bool ends(const struct ty_sqlite_op *op)
+static bool ends(const struct ty_sql_op *op)
 {
-    return op->verb == TY_SQLITE_COMMIT || op->verb == TY_SQLITE_ROLLBACK;
+    return op->verb == TY_SQL_COMMIT || op->verb == TY_SQL_ROLLBACK;
 }
 
-static void append(struct ty_sqlite_tx *tx, struct ty_sqlite_op *op)
+static void append(struct ty_sqlite_tx *tx, struct ty_sql_op *op)
 {
     bool first = !tx->head;
 
-    op->db = tx->db;
-    op->tx = tx;
+    op->db = tx->base.db;
+    op->tx = &tx->base;
     op->place = PLACE_TX;
     op->next = NULL;
     *tx->tail = op;
@@ -45,13 +46,14 @@ static void append(struct ty_sqlite_tx *tx, struct ty_sqlite_op *op)
         ty_sqlite_submit(tx->conn, op);
 }
 
-void ty_sqlite_tx_start(struct ty_sqlite_tx *tx, struct ty_sqlite_op *op)
+void ty_sqlite_tx_start(struct ty_sql_tx *base, struct ty_sql_op *op)
 {
+    struct ty_sqlite_tx *tx = (struct ty_sqlite_tx *)base;
+
     assert(!tx->ended);
     if (ends(op))
         tx->ended = true;
     if (ends(op) && !tx->head && !tx->begun) { /* nothing happened in it */
-        op->db = tx->db;
         ty_sqlite_finish_later(op);
         end(tx);
         return;
@@ -59,7 +61,7 @@ void ty_sqlite_tx_start(struct ty_sqlite_tx *tx, struct ty_sqlite_op *op)
     append(tx, op);
 }
 
-void ty_sqlite_tx_on_done(struct ty_sqlite_tx *tx, struct ty_sqlite_op *op)
+void ty_sqlite_tx_on_done(struct ty_sqlite_tx *tx, struct ty_sql_op *op)
 {
     tx->head = op->next;
     if (!tx->head)
@@ -77,9 +79,9 @@ void ty_sqlite_tx_on_done(struct ty_sqlite_tx *tx, struct ty_sqlite_op *op)
         op->done(op);
 }
 
-bool ty_sqlite_tx_remove(struct ty_sqlite_tx *tx, struct ty_sqlite_op *op)
+bool ty_sqlite_tx_remove(struct ty_sqlite_tx *tx, struct ty_sql_op *op)
 {
-    for (struct ty_sqlite_op **at = &tx->head; *at; at = &(*at)->next) {
+    for (struct ty_sql_op **at = &tx->head; *at; at = &(*at)->next) {
         if (*at != op)
             continue;
         *at = op->next;
@@ -93,8 +95,10 @@ bool ty_sqlite_tx_remove(struct ty_sqlite_tx *tx, struct ty_sqlite_op *op)
     return false;
 }
 
-void ty_sqlite_tx_drop(struct ty_sqlite_tx *tx)
+void ty_sqlite_tx_drop(struct ty_sql_tx *base)
 {
+    struct ty_sqlite_tx *tx = (struct ty_sqlite_tx *)base;
+
     tx->ended = true;
     if (!tx->head && !tx->begun) {
         end(tx);
@@ -104,6 +108,6 @@ void ty_sqlite_tx_drop(struct ty_sqlite_tx *tx)
         atomic_store(&tx->head->cancelled, true);
     while (tx->head && tx->head->next)
         ty_sqlite_cancel(tx->head->next);
-    tx->last.verb = TY_SQLITE_ROLLBACK;
+    tx->last.verb = TY_SQL_ROLLBACK;
     append(tx, &tx->last);
 }

@@ -81,16 +81,20 @@ enum ty_sql_type {
     TY_SQL_REAL,
     TY_SQL_TEXT, /* UTF-8 without NUL: checked by whoever binds it. Also decimals, dates, UUIDs */
     TY_SQL_BLOB,
-    TY_SQL_JSON,  /* a document, as text */
-    TY_SQL_ARRAY, /* results: PostgreSQL's text form, "{1,NULL,\"a b\"}" */
+    TY_SQL_JSON,      /* a document, as text */
+    TY_SQL_ARRAY,     /* PostgreSQL's text form, "{1,NULL,\"a b\"}"; parameters: see `other_len` */
     TY_SQL_TIMESTAMP, /* parameters: "2026-11-21T16:00:00.123456Z", UTC */
 };
 
 struct ty_sql_value {
     enum ty_sql_type type;
-    enum ty_sql_type element; /* ARRAY in results: what it is made of */
     union {
-        int64_t integer; /* BOOLEAN, INTEGER */
+        enum ty_sql_type element; /* ARRAY in results: what it is made of */
+        size_t other_len; /* ARRAY as a parameter: behind `bytes` it is there as JSON, so long, for
+                             databases without arrays */
+    };
+    union {
+        int64_t integer;  /* BOOLEAN, INTEGER */
         uint64_t natural; /* UNSIGNED */
         double real;
         struct ty_slice bytes; /* all others */
@@ -137,14 +141,14 @@ struct ty_sql_op {
     size_t sql_len;
     const struct ty_sql_value *params; /* for $1, $2, ...; those left out are NULL */
     unsigned param_count;
-    uint64_t rows_max;  /* keep no more rows than that; 0: all */
-    bool read_only;     /* BEGIN: the transaction only reads */
+    uint64_t rows_max;               /* keep no more rows than that; 0: all */
+    bool read_only;                  /* BEGIN: the transaction only reads */
     enum ty_sql_isolation isolation; /* BEGIN */
-    unsigned level;     /* of a savepoint; the number of a cursor */
-    struct ty_slice data; /* COPY_PUT */
+    unsigned level;                  /* of a savepoint; the number of a cursor */
+    struct ty_slice data;            /* COPY_PUT */
     /* RUN, where ty_sql_can_batch(): the next statement of a batch. All of it is sent at once and
-     * runs in one transaction. Only the first one is started and told of. Statements behind one that
-     * failed did not run. */
+     * runs in one transaction. Only the first one is started and told of. Statements behind one
+     * that failed did not run. */
     struct ty_sql_op *batch;
     ty_sql_done_fn *done;
 
@@ -153,10 +157,10 @@ struct ty_sql_op {
     struct ty_error error;
     char constraint[TY_SQL_NAME_MAX]; /* "users.email", "users_email_key"; "": not told */
     char table[TY_SQL_NAME_MAX], column[TY_SQL_NAME_MAX];
-    unsigned line;           /* SCRIPT that failed: where the statement starts; 0: not told */
-    int64_t changes;         /* rows inserted, updated or deleted */
-    int64_t last_id;         /* SQLite, MySQL: the number that the last insert got; 0: none */
-    struct ty_sql_tx *tx;    /* BEGIN: the transaction */
+    unsigned line;            /* SCRIPT that failed: where the statement starts; 0: not told */
+    int64_t changes;          /* rows inserted, updated or deleted */
+    int64_t last_id;          /* SQLite, MySQL: the number that the last insert got; 0: none */
+    struct ty_sql_tx *tx;     /* BEGIN: the transaction */
     uint64_t wait_ns, run_ns; /* how long it waited in line, and then ran */
     uint64_t row_count;
     unsigned column_count;
@@ -164,11 +168,12 @@ struct ty_sql_op {
     /* The rest is private to core/sql. */
     struct ty_buf rows; /* sql/rows.h; or scratch */
     void *result;       /* the driver's own form of it */
+    const struct ty_sql_driver *driver; /* whose result it is, also when `db` is gone */
     struct ty_sql *db;
     void *conn;
     struct ty_sql_op *next;
     uint64_t queued_ns, sent_ns;
-    int place;     /* where it is: private to whoever keeps it */
+    int place; /* where it is: private to whoever keeps it */
     unsigned tries;
     atomic_bool cancelled;
     bool bounce;           /* SQLite: it turned out to write: give it to the writer */
@@ -218,6 +223,25 @@ struct ty_slice ty_sql_name(const struct ty_sql_op *op, struct ty_sql_cursor *cu
 /* Then the cells, row by row: column_count times row_count. Texts and bytes point into the result
  * or into the op's scratch, and are good until the next call. */
 void ty_sql_cell(struct ty_sql_op *op, struct ty_sql_cursor *cursor, struct ty_sql_value *value);
+
+/* Reads an array. Start with its `bytes` and `element`. */
+struct ty_sql_array {
+    struct ty_slice rest;
+    enum ty_sql_type element;
+    bool inside; /* behind a value: a comma or an end must follow */
+};
+
+enum ty_sql_token { TY_SQL_BAD, TY_SQL_ITEM, TY_SQL_DOWN, TY_SQL_UP, TY_SQL_END };
+
+/* The next thing in it: a value (NULL too), an array in the array begins or ends, or the end of
+ * all. Texts are in `scratch`, which is overwritten by the next call. */
+enum ty_sql_token ty_sql_array_next(struct ty_sql_array *array, struct ty_buf *scratch,
+                                    struct ty_sql_value *value);
+
+/* What a text of PostgreSQL means as a value of that type; "" is not NULL. False: it is none. What
+ * has to be written anew (bytes, timestamps) is put into `scratch`. */
+bool ty_sql_from_text(enum ty_sql_type type, struct ty_slice text, struct ty_buf *scratch,
+                      struct ty_sql_value *value);
 
 /* Frees the result, of a whole batch too; the op may be used again after it was zeroed. */
 void ty_sql_op_close(struct ty_sql_op *op);

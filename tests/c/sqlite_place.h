@@ -13,36 +13,36 @@
 #include <unistd.h>
 
 #include "tycho/clock.h"
-#include "tycho/sqlite.h"
+#include "tycho/sql.h"
 
 struct place {
     uv_loop_t loop;
     char folder[64];
     char url[160]; /* of a file that is not there yet */
     char file[128];
-    struct ty_sqlite *db;
+    struct ty_sql *db;
     int closed;
 };
 
 /* An operation and whether it is done. */
 struct task {
-    struct ty_sqlite_op op;
+    struct ty_sql_op op;
     int calls;
 };
 
 /* The loop that finish() runs. */
 static uv_loop_t *running_loop;
 
-static inline void on_task(struct ty_sqlite_op *op)
+static inline void on_task(struct ty_sql_op *op)
 {
     ((struct task *)op)->calls++;
     if (running_loop)
         uv_stop(running_loop); /* or it would wait for its next timer first */
 }
 
-static inline struct ty_sqlite_options place_options(struct place *place)
+static inline struct ty_sql_options place_options(struct place *place)
 {
-    return (struct ty_sqlite_options){
+    return (struct ty_sql_options){
         .name = "test",
         .url = place->url,
         .readers = 2,
@@ -68,8 +68,8 @@ static inline void place_make(struct place *place)
 static inline void place_open(struct place *place)
 {
     place_make(place);
-    struct ty_sqlite_options options = place_options(place);
-    place->db = ty_sqlite_new(&place->loop, &options, NULL);
+    struct ty_sql_options options = place_options(place);
+    place->db = ty_sql_new(&place->loop, &options, NULL);
 }
 
 static inline void on_place_closed(void *arg)
@@ -79,7 +79,7 @@ static inline void on_place_closed(void *arg)
 
 static inline void place_shut(struct place *place)
 {
-    ty_sqlite_close(place->db, on_place_closed, place);
+    ty_sql_close(place->db, on_place_closed, place);
     while (!place->closed)
         uv_run(&place->loop, UV_RUN_ONCE);
     place->db = NULL;
@@ -102,15 +102,15 @@ static inline int place_leave(struct place *place)
 static inline void start(struct place *place, struct task *task, const char *sql)
 {
     *task = (struct task){.op = {.sql = sql, .sql_len = strlen(sql), .done = on_task}};
-    ty_sqlite_start(place->db, &task->op);
+    ty_sql_start(place->db, &task->op);
 }
 
-static inline void start_in(struct ty_sqlite_tx *tx, struct task *task, enum ty_sqlite_verb verb,
+static inline void start_in(struct ty_sql_tx *tx, struct task *task, enum ty_sql_verb verb,
                             const char *sql)
 {
     *task = (struct task){.op = {.verb = verb, .sql = sql, .done = on_task}};
     task->op.sql_len = sql ? strlen(sql) : 0;
-    ty_sqlite_tx_start(tx, &task->op);
+    ty_sql_tx_start(tx, &task->op);
 }
 
 static inline void finish(struct place *place, const struct task *task)
@@ -127,21 +127,21 @@ static inline void finish(struct place *place, const struct task *task)
 static inline int ask(struct place *place, const char *sql, int64_t *number)
 {
     struct task task;
-    struct ty_sqlite_cursor cursor = {0};
-    struct ty_sqlite_value value = {.type = TY_SQLITE_NULL};
+    struct ty_sql_cursor cursor = {0};
+    struct ty_sql_value value = {.type = TY_SQL_NULL};
 
     start(place, &task, sql);
     finish(place, &task);
     if (task.op.row_count > 0) {
         for (unsigned i = 0; i < task.op.column_count; i++)
-            ty_sqlite_name(&task.op, &cursor);
-        ty_sqlite_cell(&task.op, &cursor, &value);
+            ty_sql_name(&task.op, &cursor);
+        ty_sql_cell(&task.op, &cursor, &value);
     }
     if (number)
-        *number = value.type == TY_SQLITE_INTEGER ? value.integer : -1;
+        *number = value.type == TY_SQL_INTEGER ? value.integer : -1;
     if (task.op.status)
         fprintf(stderr, "%s\n", task.op.error.message);
-    ty_sqlite_op_close(&task.op);
+    ty_sql_op_close(&task.op);
     return task.op.status;
 }
 
@@ -152,14 +152,14 @@ static inline int64_t number_of(struct place *place, const char *sql)
     return ask(place, sql, &number) == 0 ? number : -1000000;
 }
 
-static inline int done_in(struct place *place, struct ty_sqlite_tx *tx, enum ty_sqlite_verb verb,
+static inline int done_in(struct place *place, struct ty_sql_tx *tx, enum ty_sql_verb verb,
                           const char *sql)
 {
     struct task task;
 
     start_in(tx, &task, verb, sql);
     finish(place, &task);
-    ty_sqlite_op_close(&task.op);
+    ty_sql_op_close(&task.op);
     return task.op.status;
 }
 
@@ -175,7 +175,7 @@ static inline void assert_fails(struct place *place, const char *sql, enum ty_er
     assert_int_equal(task.op.error.kind, kind);
     assert_string_equal(task.op.error.detail, detail);
     assert_string_equal(task.op.constraint, constraint);
-    ty_sqlite_op_close(&task.op);
+    ty_sql_op_close(&task.op);
 }
 
 static inline void make_table(struct place *place)
@@ -183,10 +183,10 @@ static inline void make_table(struct place *place)
     assert_int_equal(ask(place, "create table t(n integer primary key)", NULL), 0);
 }
 
-static inline struct ty_sqlite_tx *begin(struct place *place)
+static inline struct ty_sql_tx *begin(struct place *place)
 {
     struct task task = {.op = {.done = on_task}};
-    struct ty_sqlite_tx *tx = ty_sqlite_begin(place->db, &task.op);
+    struct ty_sql_tx *tx = ty_sql_begin(place->db, &task.op);
 
     if (tx)
         return tx;

@@ -3,16 +3,16 @@
 static void a_value_comes_back_as_it_went_in(void **state)
 {
     (void)state;
-    static const struct ty_sqlite_value values[] = {
-        {.type = TY_SQLITE_INTEGER, .integer = INT64_MAX},
-        {.type = TY_SQLITE_INTEGER, .integer = INT64_MIN},
-        {.type = TY_SQLITE_INTEGER, .integer = (INT64_C(1) << 53) + 1},
-        {.type = TY_SQLITE_REAL, .real = 0.1},
-        {.type = TY_SQLITE_TEXT, .bytes = {"sch\xc3\xb6n", 6}},
-        {.type = TY_SQLITE_TEXT, .bytes = {"", 0}},
-        {.type = TY_SQLITE_BLOB, .bytes = {"a\0b", 3}},
-        {.type = TY_SQLITE_BLOB, .bytes = {NULL, 0}},
-        {.type = TY_SQLITE_NULL},
+    static const struct ty_sql_value values[] = {
+        {.type = TY_SQL_INTEGER, .integer = INT64_MAX},
+        {.type = TY_SQL_INTEGER, .integer = INT64_MIN},
+        {.type = TY_SQL_INTEGER, .integer = (INT64_C(1) << 53) + 1},
+        {.type = TY_SQL_REAL, .real = 0.1},
+        {.type = TY_SQL_TEXT, .bytes = {"sch\xc3\xb6n", 6}},
+        {.type = TY_SQL_TEXT, .bytes = {"", 0}},
+        {.type = TY_SQL_BLOB, .bytes = {"a\0b", 3}},
+        {.type = TY_SQL_BLOB, .bytes = {NULL, 0}},
+        {.type = TY_SQL_NULL},
     };
     enum { COUNT = sizeof(values) / sizeof(values[0]) };
     struct place place;
@@ -20,11 +20,11 @@ static void a_value_comes_back_as_it_went_in(void **state)
                                .params = values,
                                .param_count = COUNT,
                                .done = on_task}};
-    struct ty_sqlite_cursor cursor = {0};
+    struct ty_sql_cursor cursor = {0};
 
     place_open(&place);
     task.op.sql_len = strlen(task.op.sql);
-    ty_sqlite_start(place.db, &task.op);
+    ty_sql_start(place.db, &task.op);
     assert_int_equal(task.calls, 0); /* never from inside */
     finish(&place, &task);
 
@@ -32,53 +32,53 @@ static void a_value_comes_back_as_it_went_in(void **state)
     assert_int_equal(task.op.column_count, COUNT);
     assert_int_equal(task.op.row_count, 1);
     for (int i = 0; i < COUNT; i++)
-        assert_true(ty_sqlite_name(&task.op, &cursor).len == 2);
+        assert_true(ty_sql_name(&task.op, &cursor).len == 2);
     for (int i = 0; i < COUNT; i++) {
-        struct ty_sqlite_value value;
+        struct ty_sql_value value;
 
-        ty_sqlite_cell(&task.op, &cursor, &value);
+        ty_sql_cell(&task.op, &cursor, &value);
         assert_int_equal(value.type, values[i].type);
-        if (value.type == TY_SQLITE_INTEGER)
+        if (value.type == TY_SQL_INTEGER)
             assert_true(value.integer == values[i].integer);
-        else if (value.type == TY_SQLITE_REAL)
+        else if (value.type == TY_SQL_REAL)
             assert_true(value.real == values[i].real);
-        else if (value.type != TY_SQLITE_NULL) {
+        else if (value.type != TY_SQL_NULL) {
             assert_int_equal(value.bytes.len, values[i].bytes.len);
             if (value.bytes.len)
                 assert_memory_equal(value.bytes.data, values[i].bytes.data, value.bytes.len);
         }
     }
-    ty_sqlite_op_close(&task.op);
+    ty_sql_op_close(&task.op);
     assert_int_equal(place_leave(&place), 0);
 }
 
 static void placeholders_are_numbers_and_may_repeat(void **state)
 {
     (void)state;
-    static const struct ty_sqlite_value values[] = {
-        {.type = TY_SQLITE_INTEGER, .integer = 5},
-        {.type = TY_SQLITE_INTEGER, .integer = 7},
+    static const struct ty_sql_value values[] = {
+        {.type = TY_SQL_INTEGER, .integer = 5},
+        {.type = TY_SQL_INTEGER, .integer = 7},
     };
     struct place place;
     struct task task = {.op = {.sql = "select $2 * 100 + $1 * 10 + $2, '$3' -- $9",
                                .params = values,
                                .param_count = 2,
                                .done = on_task}};
-    struct ty_sqlite_cursor cursor = {0};
-    struct ty_sqlite_value value;
+    struct ty_sql_cursor cursor = {0};
+    struct ty_sql_value value;
 
     place_open(&place);
     task.op.sql_len = strlen(task.op.sql);
-    ty_sqlite_start(place.db, &task.op);
+    ty_sql_start(place.db, &task.op);
     finish(&place, &task);
     for (unsigned i = 0; i < task.op.column_count; i++)
-        ty_sqlite_name(&task.op, &cursor);
+        ty_sql_name(&task.op, &cursor);
 
-    ty_sqlite_cell(&task.op, &cursor, &value);
+    ty_sql_cell(&task.op, &cursor, &value);
     assert_int_equal(value.integer, 757);
-    ty_sqlite_cell(&task.op, &cursor, &value);
+    ty_sql_cell(&task.op, &cursor, &value);
     assert_memory_equal(value.bytes.data, "$3", 2);
-    ty_sqlite_op_close(&task.op);
+    ty_sql_op_close(&task.op);
     assert_int_equal(place_leave(&place), 0);
 }
 
@@ -165,21 +165,21 @@ static void columns_declared_boolean_are(void **state)
     (void)state;
     struct place place;
     struct task task;
-    struct ty_sqlite_cursor cursor = {0};
-    struct ty_sqlite_value value;
+    struct ty_sql_cursor cursor = {0};
+    struct ty_sql_value value;
 
     place_open(&place);
     assert_int_equal(ask(&place, "create table t(a boolean, b integer)", NULL), 0);
     start(&place, &task, "insert into t values (1, 1) returning a, b");
     finish(&place, &task);
-    ty_sqlite_name(&task.op, &cursor);
-    ty_sqlite_name(&task.op, &cursor);
+    ty_sql_name(&task.op, &cursor);
+    ty_sql_name(&task.op, &cursor);
 
-    ty_sqlite_cell(&task.op, &cursor, &value);
-    assert_int_equal(value.type, TY_SQLITE_BOOLEAN);
-    ty_sqlite_cell(&task.op, &cursor, &value);
-    assert_int_equal(value.type, TY_SQLITE_INTEGER);
-    ty_sqlite_op_close(&task.op);
+    ty_sql_cell(&task.op, &cursor, &value);
+    assert_int_equal(value.type, TY_SQL_BOOLEAN);
+    ty_sql_cell(&task.op, &cursor, &value);
+    assert_int_equal(value.type, TY_SQL_INTEGER);
+    ty_sql_op_close(&task.op);
     assert_int_equal(place_leave(&place), 0);
 }
 
@@ -236,15 +236,15 @@ static void a_script_is_done_whole_or_not_at_all(void **state)
     static const char bad[] = "insert into t values (2);\n\n insert into nowhere values (1)";
     struct place place;
     struct task task = {
-        .op = {.verb = TY_SQLITE_SCRIPT, .sql = good, .sql_len = strlen(good), .done = on_task}};
+        .op = {.verb = TY_SQL_SCRIPT, .sql = good, .sql_len = strlen(good), .done = on_task}};
 
     place_open(&place);
-    ty_sqlite_start(place.db, &task.op);
+    ty_sql_start(place.db, &task.op);
     finish(&place, &task);
     assert_int_equal(task.op.status, 0);
     task = (struct task){
-        .op = {.verb = TY_SQLITE_SCRIPT, .sql = bad, .sql_len = strlen(bad), .done = on_task}};
-    ty_sqlite_start(place.db, &task.op);
+        .op = {.verb = TY_SQL_SCRIPT, .sql = bad, .sql_len = strlen(bad), .done = on_task}};
+    ty_sql_start(place.db, &task.op);
     finish(&place, &task);
 
     assert_int_equal(task.op.status, -1);
@@ -288,7 +288,7 @@ static void a_cached_statement_notices_a_new_column(void **state)
         start(&place, &task, "select * from t");
         finish(&place, &task);
         assert_int_equal(task.op.column_count, 2);
-        ty_sqlite_op_close(&task.op);
+        ty_sql_op_close(&task.op);
     }
     assert_int_equal(place_leave(&place), 0);
 }
@@ -299,9 +299,9 @@ static void a_database_in_memory_is_one_for_all(void **state)
     struct place place;
 
     place_make(&place);
-    struct ty_sqlite_options options = place_options(&place);
+    struct ty_sql_options options = place_options(&place);
     options.url = "sqlite::memory:";
-    place.db = ty_sqlite_new(&place.loop, &options, NULL);
+    place.db = ty_sql_new(&place.loop, &options, NULL);
 
     assert_int_equal(ask(&place, "create table t(n)", NULL), 0);
     assert_int_equal(ask(&place, "insert into t values (1), (2)", NULL), 0);

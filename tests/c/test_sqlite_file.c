@@ -12,9 +12,9 @@ static void missing_folders_are_made_and_nobody_else_reads_them(void **state)
     place_make(&place);
     snprintf(path, sizeof(path), "%s/a/b/c.db", place.folder);
     snprintf(url, sizeof(url), "sqlite:%s", path);
-    struct ty_sqlite_options options = place_options(&place);
+    struct ty_sql_options options = place_options(&place);
     options.url = url;
-    place.db = ty_sqlite_new(&place.loop, &options, NULL);
+    place.db = ty_sql_new(&place.loop, &options, NULL);
     assert_int_equal(ask(&place, "create table t(n)", NULL), 0);
 
     assert_int_equal(stat(path, &file), 0);
@@ -36,13 +36,13 @@ static void what_is_not_a_database_is_unavailable_and_may_get_better(void **stat
           "which is a hundred bytes long",
           file);
     fclose(file);
-    assert_true(ty_sqlite_is_up(place.db));
+    assert_true(ty_sql_is_up(place.db));
     assert_fails(&place, "select 1", TY_ERR_UNAVAILABLE, "SQLITE_NOTADB", "");
-    assert_false(ty_sqlite_is_up(place.db));
+    assert_false(ty_sql_is_up(place.db));
     unlink(place.file);
 
     assert_int_equal(number_of(&place, "select 1"), 1);
-    assert_true(ty_sqlite_is_up(place.db));
+    assert_true(ty_sql_is_up(place.db));
     assert_int_equal(place_leave(&place), 0);
 }
 
@@ -53,9 +53,9 @@ static void a_file_that_cannot_be_made_says_why(void **state)
     struct task task;
 
     place_make(&place);
-    struct ty_sqlite_options options = place_options(&place);
+    struct ty_sql_options options = place_options(&place);
     options.url = "sqlite:///proc/nothing/here.db";
-    place.db = ty_sqlite_new(&place.loop, &options, NULL);
+    place.db = ty_sql_new(&place.loop, &options, NULL);
     start(&place, &task, "select 1");
     finish(&place, &task);
 
@@ -79,8 +79,8 @@ static void a_full_disk_is_unavailable_and_harms_nothing(void **state)
         assert_int_equal(place_leave(&place), 0);
         skip();
     }
-    struct ty_sqlite_options options = place_options(&place);
-    place.db = ty_sqlite_new(&place.loop, &options, NULL);
+    struct ty_sql_options options = place_options(&place);
+    place.db = ty_sql_new(&place.loop, &options, NULL);
     assert_int_equal(ask(&place, "create table t(n)", NULL), 0);
 
     assert_fails(&place, "insert into t values (randomblob(900000))", TY_ERR_UNAVAILABLE,
@@ -110,12 +110,12 @@ static void only_urls_of_files_are_taken(void **state)
     struct place place;
 
     place_make(&place);
-    struct ty_sqlite_options options = place_options(&place);
+    struct ty_sql_options options = place_options(&place);
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
         struct ty_error error = {0};
 
         options.url = wrong[i];
-        assert_null(ty_sqlite_new(&place.loop, &options, &error));
+        assert_null(ty_sql_new(&place.loop, &options, &error));
         assert_string_not_equal(error.message, "");
     }
     assert_int_equal(place_leave(&place), 0);

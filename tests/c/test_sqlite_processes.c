@@ -17,16 +17,16 @@ static int count_up(const char *folder, int times)
 
     snprintf(place.url, sizeof(place.url), "sqlite:%s/test.db", folder);
     uv_loop_init(&place.loop);
-    struct ty_sqlite_options options = place_options(&place);
-    place.db = ty_sqlite_new(&place.loop, &options, NULL);
+    struct ty_sql_options options = place_options(&place);
+    place.db = ty_sql_new(&place.loop, &options, NULL);
     failures += ask(&place, "create table if not exists c(n)", NULL) != 0;
     for (int i = 0; i < times; i++) {
-        struct ty_sqlite_tx *tx = begin(&place);
+        struct ty_sql_tx *tx = begin(&place);
 
-        failures += done_in(&place, tx, TY_SQLITE_RUN,
+        failures += done_in(&place, tx, TY_SQL_RUN,
                             "insert into c select 0 where not exists (select 1 from c)") != 0;
-        failures += done_in(&place, tx, TY_SQLITE_RUN, "update c set n = n + 1") != 0;
-        failures += done_in(&place, tx, TY_SQLITE_COMMIT, NULL) != 0;
+        failures += done_in(&place, tx, TY_SQL_RUN, "update c set n = n + 1") != 0;
+        failures += done_in(&place, tx, TY_SQL_COMMIT, NULL) != 0;
     }
     place_shut(&place);
     return failures;
@@ -52,8 +52,8 @@ static void processes_take_turns(void **state)
         assert_true(WIFEXITED(status));
         assert_int_equal(WEXITSTATUS(status), 0);
     }
-    struct ty_sqlite_options options = place_options(&place);
-    place.db = ty_sqlite_new(&place.loop, &options, NULL);
+    struct ty_sql_options options = place_options(&place);
+    place.db = ty_sql_new(&place.loop, &options, NULL);
 
     assert_int_equal(number_of(&place, "select n from c"), PROCESSES * TIMES);
     assert_int_equal(place_leave(&place), 0);
@@ -69,17 +69,17 @@ static void busy_for_too_long_is_unavailable(void **state)
     make_table(&one);
     place_make(&two);
     memcpy(two.url, one.url, sizeof(one.url));
-    struct ty_sqlite_options options = place_options(&two);
+    struct ty_sql_options options = place_options(&two);
     options.busy_ms = 50;
-    two.db = ty_sqlite_new(&two.loop, &options, NULL);
-    struct ty_sqlite_tx *tx = begin(&one);
-    assert_int_equal(done_in(&one, tx, TY_SQLITE_RUN, "insert into t values (1)"), 0);
+    two.db = ty_sql_new(&two.loop, &options, NULL);
+    struct ty_sql_tx *tx = begin(&one);
+    assert_int_equal(done_in(&one, tx, TY_SQL_RUN, "insert into t values (1)"), 0);
     start(&two, &task, "insert into t values (2)");
     finish(&two, &task);
 
     assert_int_equal(task.op.error.kind, TY_ERR_UNAVAILABLE);
     assert_string_equal(task.op.error.detail, "SQLITE_BUSY");
-    assert_int_equal(done_in(&one, tx, TY_SQLITE_COMMIT, NULL), 0);
+    assert_int_equal(done_in(&one, tx, TY_SQL_COMMIT, NULL), 0);
     assert_int_equal(ask(&two, "insert into t values (2)", NULL), 0);
     assert_int_equal(place_leave(&two), 0);
     assert_int_equal(place_leave(&one), 0);
@@ -92,16 +92,16 @@ static void write_until_killed(const char *folder, int told)
 
     snprintf(place.url, sizeof(place.url), "sqlite:%s/test.db", folder);
     uv_loop_init(&place.loop);
-    struct ty_sqlite_options options = place_options(&place);
-    place.db = ty_sqlite_new(&place.loop, &options, NULL);
+    struct ty_sql_options options = place_options(&place);
+    place.db = ty_sql_new(&place.loop, &options, NULL);
     for (int n = 1;; n++) {
-        struct ty_sqlite_tx *tx = begin(&place);
+        struct ty_sql_tx *tx = begin(&place);
         char sql[64];
 
         snprintf(sql, sizeof(sql), "insert into t values (%d)", n);
-        done_in(&place, tx, TY_SQLITE_RUN, sql);
-        done_in(&place, tx, TY_SQLITE_RUN, "insert into big values (randomblob(100000))");
-        done_in(&place, tx, TY_SQLITE_COMMIT, NULL);
+        done_in(&place, tx, TY_SQL_RUN, sql);
+        done_in(&place, tx, TY_SQL_RUN, "insert into big values (randomblob(100000))");
+        done_in(&place, tx, TY_SQL_COMMIT, NULL);
         if (write(told, &n, sizeof(n)) != sizeof(n))
             _exit(1);
     }
@@ -133,9 +133,9 @@ static void what_a_killed_process_committed_is_there_and_nothing_else(void **sta
         close(ends[0]);
         last = n;
 
-        struct ty_sqlite_options options = place_options(&place);
+        struct ty_sql_options options = place_options(&place);
         place.closed = 0;
-        place.db = ty_sqlite_new(&place.loop, &options, NULL);
+        place.db = ty_sql_new(&place.loop, &options, NULL);
         assert_int_equal(
             number_of(&place, "select integrity_check = 'ok' from pragma_integrity_check"), 1);
         assert_in_range(rows(&place), last, last + 1); /* one may be committed but not told */

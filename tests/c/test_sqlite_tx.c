@@ -11,28 +11,27 @@ static void a_commit_keeps_and_a_rollback_undoes(void **state)
 
     place_open(&place);
     make_table(&place);
-    struct ty_sqlite_tx *tx = begin(&place);
-    assert_int_equal(done_in(&place, tx, TY_SQLITE_RUN, "insert into t values (1)"), 0);
+    struct ty_sql_tx *tx = begin(&place);
+    assert_int_equal(done_in(&place, tx, TY_SQL_RUN, "insert into t values (1)"), 0);
     assert_int_equal(rows(&place), 0); /* nobody else sees it yet */
-    assert_int_equal(done_in(&place, tx, TY_SQLITE_COMMIT, NULL), 0);
+    assert_int_equal(done_in(&place, tx, TY_SQL_COMMIT, NULL), 0);
     assert_int_equal(rows(&place), 1);
 
     tx = begin(&place);
-    assert_int_equal(done_in(&place, tx, TY_SQLITE_RUN, "insert into t values (2)"), 0);
-    assert_int_equal(done_in(&place, tx, TY_SQLITE_ROLLBACK, NULL), 0);
+    assert_int_equal(done_in(&place, tx, TY_SQL_RUN, "insert into t values (2)"), 0);
+    assert_int_equal(done_in(&place, tx, TY_SQL_ROLLBACK, NULL), 0);
     assert_int_equal(rows(&place), 1);
 
     tx = begin(&place); /* nothing in it: no statement is sent */
-    assert_int_equal(done_in(&place, tx, TY_SQLITE_COMMIT, NULL), 0);
+    assert_int_equal(done_in(&place, tx, TY_SQL_COMMIT, NULL), 0);
     assert_int_equal(place_leave(&place), 0);
 }
 
-static int done_at(struct place *place, struct ty_sqlite_tx *tx, enum ty_sqlite_verb verb,
-                   unsigned level)
+static int done_at(struct place *place, struct ty_sql_tx *tx, enum ty_sql_verb verb, unsigned level)
 {
     struct task task = {.op = {.verb = verb, .level = level, .done = on_task}};
 
-    ty_sqlite_tx_start(tx, &task.op);
+    ty_sql_tx_start(tx, &task.op);
     finish(place, &task);
     return task.op.status;
 }
@@ -44,17 +43,17 @@ static void levels_are_undone_on_their_own(void **state)
 
     place_open(&place);
     make_table(&place);
-    struct ty_sqlite_tx *tx = begin(&place);
-    assert_int_equal(done_in(&place, tx, TY_SQLITE_RUN, "insert into t values (1)"), 0);
-    assert_int_equal(done_at(&place, tx, TY_SQLITE_SAVEPOINT, 1), 0);
-    assert_int_equal(done_in(&place, tx, TY_SQLITE_RUN, "insert into t values (2)"), 0);
-    assert_int_equal(done_at(&place, tx, TY_SQLITE_SAVEPOINT, 2), 0);
-    assert_int_equal(done_in(&place, tx, TY_SQLITE_RUN, "insert into t values (3)"), 0);
-    assert_int_equal(done_at(&place, tx, TY_SQLITE_RELEASE, 2), 0);
-    assert_int_equal(done_at(&place, tx, TY_SQLITE_ROLLBACK_TO, 1), 0);
-    assert_int_equal(done_in(&place, tx, TY_SQLITE_RUN, "insert into t values (4)"), 0);
-    assert_int_equal(done_at(&place, tx, TY_SQLITE_RELEASE, 1), -1); /* there is none */
-    assert_int_equal(done_in(&place, tx, TY_SQLITE_COMMIT, NULL), 0);
+    struct ty_sql_tx *tx = begin(&place);
+    assert_int_equal(done_in(&place, tx, TY_SQL_RUN, "insert into t values (1)"), 0);
+    assert_int_equal(done_at(&place, tx, TY_SQL_SAVEPOINT, 1), 0);
+    assert_int_equal(done_in(&place, tx, TY_SQL_RUN, "insert into t values (2)"), 0);
+    assert_int_equal(done_at(&place, tx, TY_SQL_SAVEPOINT, 2), 0);
+    assert_int_equal(done_in(&place, tx, TY_SQL_RUN, "insert into t values (3)"), 0);
+    assert_int_equal(done_at(&place, tx, TY_SQL_RELEASE, 2), 0);
+    assert_int_equal(done_at(&place, tx, TY_SQL_ROLLBACK_TO, 1), 0);
+    assert_int_equal(done_in(&place, tx, TY_SQL_RUN, "insert into t values (4)"), 0);
+    assert_int_equal(done_at(&place, tx, TY_SQL_RELEASE, 1), -1); /* there is none */
+    assert_int_equal(done_in(&place, tx, TY_SQL_COMMIT, NULL), 0);
 
     assert_int_equal(number_of(&place, "select sum(n) from t"), 5);
     assert_int_equal(place_leave(&place), 0);
@@ -67,13 +66,13 @@ static void a_level_takes_those_inside_along(void **state)
 
     place_open(&place);
     make_table(&place);
-    struct ty_sqlite_tx *tx = begin(&place);
-    assert_int_equal(done_at(&place, tx, TY_SQLITE_SAVEPOINT, 1), 0);
-    assert_int_equal(done_in(&place, tx, TY_SQLITE_RUN, "insert into t values (1)"), 0);
-    assert_int_equal(done_at(&place, tx, TY_SQLITE_SAVEPOINT, 2), 0);
-    assert_int_equal(done_in(&place, tx, TY_SQLITE_RUN, "insert into t values (2)"), 0);
-    assert_int_equal(done_at(&place, tx, TY_SQLITE_ROLLBACK_TO, 1), 0);
-    assert_int_equal(done_in(&place, tx, TY_SQLITE_COMMIT, NULL), 0);
+    struct ty_sql_tx *tx = begin(&place);
+    assert_int_equal(done_at(&place, tx, TY_SQL_SAVEPOINT, 1), 0);
+    assert_int_equal(done_in(&place, tx, TY_SQL_RUN, "insert into t values (1)"), 0);
+    assert_int_equal(done_at(&place, tx, TY_SQL_SAVEPOINT, 2), 0);
+    assert_int_equal(done_in(&place, tx, TY_SQL_RUN, "insert into t values (2)"), 0);
+    assert_int_equal(done_at(&place, tx, TY_SQL_ROLLBACK_TO, 1), 0);
+    assert_int_equal(done_in(&place, tx, TY_SQL_COMMIT, NULL), 0);
 
     assert_int_equal(rows(&place), 0);
     assert_int_equal(place_leave(&place), 0);
@@ -88,10 +87,10 @@ static void a_commit_that_breaks_a_constraint_undoes_all(void **state)
     make_table(&place);
     assert_int_equal(
         ask(&place, "create table c(n references t deferrable initially deferred)", NULL), 0);
-    struct ty_sqlite_tx *tx = begin(&place);
-    assert_int_equal(done_in(&place, tx, TY_SQLITE_RUN, "insert into c values (9)"), 0);
+    struct ty_sql_tx *tx = begin(&place);
+    assert_int_equal(done_in(&place, tx, TY_SQL_RUN, "insert into c values (9)"), 0);
     struct task task;
-    start_in(tx, &task, TY_SQLITE_COMMIT, NULL);
+    start_in(tx, &task, TY_SQL_COMMIT, NULL);
     finish(&place, &task);
 
     assert_int_equal(task.op.status, -1);
@@ -109,19 +108,19 @@ static void a_reading_transaction_sees_one_state_and_does_not_write(void **state
 
     place_open(&place);
     make_table(&place);
-    struct ty_sqlite_tx *tx = ty_sqlite_begin(place.db, &task.op);
+    struct ty_sql_tx *tx = ty_sql_begin(place.db, &task.op);
     assert_non_null(tx);
-    assert_int_equal(done_in(&place, tx, TY_SQLITE_RUN, "select * from t"), 0);
+    assert_int_equal(done_in(&place, tx, TY_SQL_RUN, "select * from t"), 0);
     assert_int_equal(ask(&place, "insert into t values (1)", NULL), 0);
-    start_in(tx, &task, TY_SQLITE_RUN, "select * from t");
+    start_in(tx, &task, TY_SQL_RUN, "select * from t");
     finish(&place, &task);
     assert_int_equal(task.op.row_count, 0);
-    start_in(tx, &task, TY_SQLITE_RUN, "insert into t values (2)");
+    start_in(tx, &task, TY_SQL_RUN, "insert into t values (2)");
     finish(&place, &task);
 
     assert_int_equal(task.op.status, -1);
     assert_string_equal(task.op.error.detail, "SQLITE_READONLY");
-    assert_int_equal(done_in(&place, tx, TY_SQLITE_COMMIT, NULL), 0);
+    assert_int_equal(done_in(&place, tx, TY_SQL_COMMIT, NULL), 0);
     assert_int_equal(rows(&place), 1);
     assert_int_equal(place_leave(&place), 0);
 }
@@ -133,13 +132,13 @@ static void the_same_holds_in_memory(void **state)
     struct task task = {.op = {.read_only = true, .done = on_task}};
 
     place_make(&place);
-    struct ty_sqlite_options options = place_options(&place);
+    struct ty_sql_options options = place_options(&place);
     options.url = "sqlite::memory:";
-    place.db = ty_sqlite_new(&place.loop, &options, NULL);
+    place.db = ty_sql_new(&place.loop, &options, NULL);
     make_table(&place);
-    struct ty_sqlite_tx *tx = ty_sqlite_begin(place.db, &task.op);
-    assert_int_equal(done_in(&place, tx, TY_SQLITE_RUN, "insert into t values (1)"), -1);
-    assert_int_equal(done_in(&place, tx, TY_SQLITE_ROLLBACK, NULL), 0);
+    struct ty_sql_tx *tx = ty_sql_begin(place.db, &task.op);
+    assert_int_equal(done_in(&place, tx, TY_SQL_RUN, "insert into t values (1)"), -1);
+    assert_int_equal(done_in(&place, tx, TY_SQL_ROLLBACK, NULL), 0);
 
     assert_int_equal(ask(&place, "insert into t values (1)", NULL), 0);
     assert_int_equal(place_leave(&place), 0);
@@ -165,7 +164,7 @@ static void a_statement_stops_when_it_is_cancelled(void **state)
     run_a_little(&place);
     assert_int_equal(task.calls, 0);
     uint64_t cancelled = ty_now_ms();
-    ty_sqlite_cancel(&task.op);
+    ty_sql_cancel(&task.op);
     finish(&place, &task);
 
     assert_int_equal(task.op.status, UV_ECANCELED);
@@ -187,7 +186,7 @@ static void a_cancelled_write_leaves_nothing(void **state)
           "insert into t with recursive n(i) as (select 1 union all select i + 1 from n)"
           " select i from n");
     run_a_little(&place);
-    ty_sqlite_cancel(&task.op);
+    ty_sql_cancel(&task.op);
     finish(&place, &task);
 
     assert_int_equal(task.op.status, UV_ECANCELED);
@@ -204,12 +203,12 @@ static void a_dropped_transaction_is_undone_whatever_it_does(void **state)
 
     place_open(&place);
     make_table(&place);
-    struct ty_sqlite_tx *tx = begin(&place);
-    start_in(tx, &write, TY_SQLITE_RUN, "insert into t values (1)");
-    start_in(tx, &read, TY_SQLITE_RUN, endless);
+    struct ty_sql_tx *tx = begin(&place);
+    start_in(tx, &write, TY_SQL_RUN, "insert into t values (1)");
+    start_in(tx, &read, TY_SQL_RUN, endless);
     finish(&place, &write);
-    start_in(tx, &waiting, TY_SQLITE_RUN, "insert into t values (2)");
-    ty_sqlite_tx_drop(tx);
+    start_in(tx, &waiting, TY_SQL_RUN, "insert into t values (2)");
+    ty_sql_tx_drop(tx);
     finish(&place, &read);
     finish(&place, &waiting);
 
@@ -229,14 +228,13 @@ static void an_error_that_rolls_back_is_noticed(void **state)
 
     place_open(&place);
     make_table(&place);
-    struct ty_sqlite_tx *tx = begin(&place);
-    assert_int_equal(done_in(&place, tx, TY_SQLITE_RUN, "insert into t values (1)"), 0);
-    assert_int_equal(done_in(&place, tx, TY_SQLITE_RUN, "insert or rollback into t values (1)"),
-                     -1);
-    start_in(tx, &task, TY_SQLITE_RUN, "insert into t values (2)");
+    struct ty_sql_tx *tx = begin(&place);
+    assert_int_equal(done_in(&place, tx, TY_SQL_RUN, "insert into t values (1)"), 0);
+    assert_int_equal(done_in(&place, tx, TY_SQL_RUN, "insert or rollback into t values (1)"), -1);
+    start_in(tx, &task, TY_SQL_RUN, "insert into t values (2)");
     finish(&place, &task);
     assert_string_equal(task.op.error.detail, "transaction.rolled_back");
-    assert_int_equal(done_in(&place, tx, TY_SQLITE_COMMIT, NULL), -1);
+    assert_int_equal(done_in(&place, tx, TY_SQL_COMMIT, NULL), -1);
 
     assert_int_equal(rows(&place), 0);
     assert_int_equal(place_leave(&place), 0);
@@ -249,17 +247,17 @@ static void who_waits_too_long_is_told(void **state)
     struct task first, second;
 
     place_make(&place);
-    struct ty_sqlite_options options = place_options(&place);
+    struct ty_sql_options options = place_options(&place);
     options.wait_ms = 400;
     options.queue_max = 2;
-    place.db = ty_sqlite_new(&place.loop, &options, NULL);
+    place.db = ty_sql_new(&place.loop, &options, NULL);
     make_table(&place);
-    struct ty_sqlite_tx *tx = begin(&place);
+    struct ty_sql_tx *tx = begin(&place);
     uint64_t begun = ty_now_ms();
     struct task third = {.op = {.done = on_task}};
     start(&place, &first, "insert into t values (1)");
     start(&place, &second, "insert into t values (2)");
-    assert_null(ty_sqlite_begin(place.db, &third.op)); /* no place in the line */
+    assert_null(ty_sql_begin(place.db, &third.op)); /* no place in the line */
     finish(&place, &third);
     assert_string_equal(third.op.error.detail, "pool.queue");
     assert_true(ty_now_ms() - begun < 350);
@@ -270,7 +268,7 @@ static void who_waits_too_long_is_told(void **state)
     assert_string_equal(first.op.error.detail, "pool.timeout");
     assert_true(ty_now_ms() - begun >= 390);
     assert_true(ty_now_ms() - begun < 2000);
-    assert_int_equal(done_in(&place, tx, TY_SQLITE_COMMIT, NULL), 0);
+    assert_int_equal(done_in(&place, tx, TY_SQL_COMMIT, NULL), 0);
     assert_int_equal(rows(&place), 0);
     assert_int_equal(place_leave(&place), 0);
 }
@@ -283,20 +281,20 @@ static void readers_and_the_writer_do_not_wait_for_each_other(void **state)
 
     place_open(&place);
     make_table(&place);
-    struct ty_sqlite_tx *tx = begin(&place);
-    assert_int_equal(done_in(&place, tx, TY_SQLITE_RUN, "insert into t values (1)"), 0);
+    struct ty_sql_tx *tx = begin(&place);
+    assert_int_equal(done_in(&place, tx, TY_SQL_RUN, "insert into t values (1)"), 0);
     assert_int_equal(rows(&place), 0);
     start(&place, &slow[0], endless);
     start(&place, &slow[1], endless);
-    assert_int_equal(done_in(&place, tx, TY_SQLITE_COMMIT, NULL), 0);
+    assert_int_equal(done_in(&place, tx, TY_SQL_COMMIT, NULL), 0);
     start(&place, &third, "select count(*) from t"); /* both readers are busy: in line */
     run_a_little(&place);
     assert_int_equal(third.calls, 0);
-    ty_sqlite_cancel(&slow[0].op);
+    ty_sql_cancel(&slow[0].op);
     finish(&place, &third);
     assert_int_equal(third.op.status, 0);
-    ty_sqlite_op_close(&third.op);
-    ty_sqlite_cancel(&slow[1].op);
+    ty_sql_op_close(&third.op);
+    ty_sql_cancel(&slow[1].op);
     finish(&place, &slow[0]);
     finish(&place, &slow[1]);
     assert_int_equal(place_leave(&place), 0);
@@ -310,13 +308,13 @@ static void a_statement_that_writes_after_all_finds_the_writer(void **state)
 
     place_open(&place);
     make_table(&place);
-    assert_true(ty_sqlite_reads("with x as (values (1)) insert into t select * from x"));
+    assert_true(ty_sql_reads("with x as (values (1)) insert into t select * from x"));
     start(&place, &task, "with x as (values (1)) insert into t select * from x returning n");
     finish(&place, &task);
 
     assert_int_equal(task.op.status, 0);
     assert_int_equal(task.op.row_count, 1);
-    ty_sqlite_op_close(&task.op);
+    ty_sql_op_close(&task.op);
     assert_int_equal(rows(&place), 1);
     assert_int_equal(place_leave(&place), 0);
 }
@@ -329,11 +327,11 @@ static void closing_waits_for_what_runs_and_undoes_what_is_open(void **state)
 
     place_open(&place);
     make_table(&place);
-    struct ty_sqlite_tx *tx = begin(&place);
-    assert_int_equal(done_in(&place, tx, TY_SQLITE_RUN, "insert into t values (1)"), 0);
+    struct ty_sql_tx *tx = begin(&place);
+    assert_int_equal(done_in(&place, tx, TY_SQL_RUN, "insert into t values (1)"), 0);
     start(&place, &running, "select count(*) from t");
     start(&place, &queued, "insert into t values (2)");
-    ty_sqlite_close(place.db, on_place_closed, &place);
+    ty_sql_close(place.db, on_place_closed, &place);
     assert_int_equal(place.closed, 0);
     start(&place, &late, "select 1");
     while (!place.closed)
@@ -341,12 +339,12 @@ static void closing_waits_for_what_runs_and_undoes_what_is_open(void **state)
     place.db = NULL;
 
     assert_int_equal(running.op.status, 0);
-    ty_sqlite_op_close(&running.op);
+    ty_sql_op_close(&running.op);
     assert_string_equal(queued.op.error.detail, "pool.closed");
     assert_string_equal(late.op.error.detail, "pool.closed");
     place.closed = 0;
-    struct ty_sqlite_options options = place_options(&place);
-    place.db = ty_sqlite_new(&place.loop, &options, NULL);
+    struct ty_sql_options options = place_options(&place);
+    place.db = ty_sql_new(&place.loop, &options, NULL);
     assert_int_equal(rows(&place), 0);
     assert_int_equal(place_leave(&place), 0);
 }

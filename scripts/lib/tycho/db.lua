@@ -10,7 +10,7 @@
 --- long for a connection (`databases.*.wait_timeout`) raises `unavailable`, a violated constraint
 --- `conflict` with the field `constraint`, such as "users.email".
 
-local core = require "tycho.core.sqlite"
+local core = require "tycho.core.db"
 local check = require("tycho.errors").check
 local transaction = require "tycho._private.transaction"
 
@@ -145,7 +145,7 @@ db.null = core.null
 ---@param bytes string
 ---@return tycho.db.Blob
 function db.blob(bytes)
-  return core.blob(bytes)
+  return core.typed("blob", bytes)
 end
 
 local others = { default = db }

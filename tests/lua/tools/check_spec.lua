@@ -49,7 +49,7 @@ describe("the house rules", function()
 
   it("count the parts of a subsystem as the subsystem", function()
     assert.same({}, findings("SAME-NAME", "core/sql/sqlite_pool.c", "",
-      "include/tycho/sqlite.h", "", "tests/c/test_sqlite.c", ""))
+      "include/tycho/sql.h", "", "tests/c/test_sqlite.c", ""))
     assert.same({}, findings("SAME-NAME", "core/http/parse.c", "", "include/tycho/http.h", "",
       "tests/c/test_http_limits.c", ""))
   end)

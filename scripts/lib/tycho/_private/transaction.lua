@@ -1,6 +1,6 @@
 --- Transactions of `tycho.db`: begun, nested and ended, and found again by what is called inside.
 
-local core = require "tycho.core.sqlite"
+local core = require "tycho.core.db"
 local fibers = require "tycho.core.fiber"
 local options = require "tycho.options"
 local check = require("tycho.errors").check

@@ -1,4 +1,4 @@
-#include "sql/sqlite.h"
+#include "sql/driver.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,7 +45,8 @@ enum { OPERATIONS = 6, KINDS = TY_ERR_UNKNOWN_OUTCOME + 1 };
 static const char *const operations[OPERATIONS] = {"SELECT", "INSERT", "UPDATE",
                                                    "DELETE", "COMMIT", "OTHER"};
 
-struct ty_sqlite_figures {
+struct ty_sql_figures {
+    const char *system;
     char *name;
     struct ty_series *durations[OPERATIONS][KINDS + 1]; /* the last: without error */
     struct ty_series *wait, *idle, *used, *max, *pending, *timeouts;
@@ -69,10 +70,11 @@ static struct ty_series *series(const struct ty_metric *metric, const char *name
     return found;
 }
 
-struct ty_sqlite_figures *ty_sqlite_figures_new(const char *name)
+struct ty_sql_figures *ty_sql_figures_new(const char *system, const char *name)
 {
-    struct ty_sqlite_figures *figures = ty_zalloc(sizeof(*figures));
+    struct ty_sql_figures *figures = ty_zalloc(sizeof(*figures));
 
+    figures->system = system;
     figures->name = ty_strdup(name);
     figures->wait = series(&wait_time, name, NULL);
     figures->idle = series(&connections, name, "idle");
@@ -83,7 +85,7 @@ struct ty_sqlite_figures *ty_sqlite_figures_new(const char *name)
     return figures;
 }
 
-void ty_sqlite_figures_free(struct ty_sqlite_figures *figures)
+void ty_sql_figures_free(struct ty_sql_figures *figures)
 {
     ty_gauge_set(figures->idle, 0);
     ty_gauge_set(figures->used, 0);
@@ -92,13 +94,13 @@ void ty_sqlite_figures_free(struct ty_sqlite_figures *figures)
     free(figures);
 }
 
-static int operation_of(const struct ty_sqlite_op *op)
+static int operation_of(const struct ty_sql_op *op)
 {
     char word[16] = "COMMIT";
 
-    if (op->verb == TY_SQLITE_RUN)
-        ty_sqlite_first_word(op->sql, word);
-    else if (op->verb != TY_SQLITE_COMMIT)
+    if (op->verb == TY_SQL_RUN)
+        ty_sql_first_word(op->sql, word);
+    else if (op->verb != TY_SQL_COMMIT)
         return OPERATIONS - 1;
     for (int i = 0; i < OPERATIONS - 1; i++) {
         if (strcmp(word, operations[i]) == 0)
@@ -107,11 +109,11 @@ static int operation_of(const struct ty_sqlite_op *op)
     return OPERATIONS - 1;
 }
 
-static struct ty_series *add_duration(struct ty_sqlite_figures *figures, int operation, int kind)
+static struct ty_series *add_duration(struct ty_sql_figures *figures, int operation, int kind)
 {
     struct ty_buf labels = {0};
 
-    add_label(&labels, "db_system_name", "sqlite");
+    add_label(&labels, "db_system_name", figures->system);
     add_label(&labels, "db_namespace", figures->name);
     add_label(&labels, "db_operation_name", operations[operation]);
     if (kind < KINDS)
@@ -121,7 +123,7 @@ static struct ty_series *add_duration(struct ty_sqlite_figures *figures, int ope
     return found;
 }
 
-void ty_sqlite_count_op(struct ty_sqlite_figures *figures, const struct ty_sqlite_op *op)
+void ty_sql_count_op(struct ty_sql_figures *figures, const struct ty_sql_op *op)
 {
     int operation = operation_of(op);
     int kind = op->status == 0 ? KINDS : (int)op->error.kind;
@@ -132,17 +134,18 @@ void ty_sqlite_count_op(struct ty_sqlite_figures *figures, const struct ty_sqlit
     ty_histogram_observe(*at, (double)op->run_ns / 1e9);
 }
 
-void ty_sqlite_count_wait(struct ty_sqlite_figures *figures, uint64_t ns, bool in_vain)
+void ty_sql_count_wait(struct ty_sql_figures *figures, uint64_t ns, bool in_vain)
 {
     ty_histogram_observe(figures->wait, (double)ns / 1e9);
     if (in_vain)
         ty_counter_add(figures->timeouts, 1);
 }
 
-void ty_sqlite_count_conns(const struct ty_sqlite *db)
+void ty_sql_count_conns(struct ty_sql_figures *figures, unsigned used, unsigned idle, unsigned max,
+                        unsigned waiting)
 {
-    ty_gauge_set(db->figures->used, db->used_count);
-    ty_gauge_set(db->figures->idle, db->conn_count - db->used_count);
-    ty_gauge_set(db->figures->max, db->conn_count);
-    ty_gauge_set(db->figures->pending, db->for_writer.count + db->for_readers.count);
+    ty_gauge_set(figures->used, used);
+    ty_gauge_set(figures->idle, idle);
+    ty_gauge_set(figures->max, max);
+    ty_gauge_set(figures->pending, waiting);
 }

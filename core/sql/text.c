@@ -1,0 +1,54 @@
+#include <ctype.h>
+#include <string.h>
+
+#include "sql/driver.h"
+
+const char *ty_sql_skip_blanks(const char *sql)
+{
+    for (;;) {
+        const char *end;
+
+        if (isspace((unsigned char)*sql) || *sql == ';') {
+            sql++;
+        } else if (sql[0] == '-' && sql[1] == '-') {
+            sql += strcspn(sql, "\n");
+        } else if (sql[0] == '/' && sql[1] == '*') {
+            end = strstr(sql + 2, "*/");
+            sql = end ? end + 2 : sql + strlen(sql);
+        } else {
+            return sql;
+        }
+    }
+}
+
+void ty_sql_first_word(const char *sql, char out[16])
+{
+    size_t len = 0;
+
+    sql = ty_sql_skip_blanks(sql);
+    if (*sql && !isalpha((unsigned char)*sql))
+        out[len++] = '?'; /* something, but no word */
+    while (len < 15 && isalpha((unsigned char)sql[len])) {
+        out[len] = (char)toupper((unsigned char)sql[len]);
+        len++;
+    }
+    out[len] = '\0';
+}
+
+bool ty_sql_is_one_of(const char *word, const char *const words[])
+{
+    for (; *words; words++) {
+        if (strcmp(word, *words) == 0)
+            return true;
+    }
+    return false;
+}
+
+bool ty_sql_reads(const char *sql)
+{
+    static const char *const readers[] = {"SELECT", "VALUES", "WITH", "EXPLAIN", NULL};
+    char word[16];
+
+    ty_sql_first_word(sql, word);
+    return ty_sql_is_one_of(word, readers);
+}
