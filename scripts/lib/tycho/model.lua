@@ -14,6 +14,7 @@
 
 local columns = require "tycho._private.model_columns"
 local definition = require "tycho._private.model_definition"
+local model_schema = require "tycho._private.model_schema"
 local options = require "tycho.options"
 local place = require "tycho._private.place"
 local registry = require "tycho._private.model_registry"
@@ -28,6 +29,7 @@ local model = {}
 ---@field primary? boolean is, or belongs to, the primary key
 ---@field check? string SQL that holds for every row
 ---@field renamed_from? string the name that the column had before
+---@field private? boolean in none of the model's schemas: neither asked for nor shown
 ---@field description? string
 
 ---@class tycho.model.NumberOptions: tycho.model.ColumnOptions
@@ -351,6 +353,48 @@ end
 ---@field schema tycho.schema.Schema of an entity, for answers
 ---@field insert_schema tycho.schema.Schema of what makes one, for requests
 ---@field update_schema tycho.schema.Schema of changes: every member may be left out
+local Model = {}
+Model.__index = Model
+
+local function set_of(self, names, what)
+  if type(names) ~= "table" then
+    error(("model:%s: a list of names is wanted"):format(what), 3)
+  end
+  local by_name = self.table.by_name
+  for _, name in ipairs(names) do
+    if not by_name[name] then
+      error(("model %q has no column %q%s"):format(self.table.name, tostring(name),
+        suggest(name, by_name)), 3)
+    end
+  end
+  return options.set(names)
+end
+
+---The schema of an answer with these members only, private ones too if they are named.
+---
+---```lua
+---app.get("/me", { response = User:pick { "id", "email" } }, function(req) ... end)
+---```
+---@param names string[]
+---@return tycho.schema.Schema
+function Model:pick(names)
+  return (model_schema.answer(self.table, set_of(self, names, "pick")))
+end
+
+---The schema of an answer without these members, and without private ones.
+---
+---```lua
+---app.get("/users/{id}", { response = User:omit { "email" } }, function(req) ... end)
+---```
+---@param names string[]
+---@return tycho.schema.Schema
+function Model:omit(names)
+  local left_out, kept = set_of(self, names, "omit"), {}
+  for _, column in ipairs(self.table.columns) do
+    kept[column.name] = not left_out[column.name] and not column.private or nil
+  end
+  return (model_schema.answer(self.table, kept))
+end
 
 ---Defines the model of a table: its columns in their order, and by name `indexes`, `checks`,
 ---`database`. Each table once.
@@ -370,7 +414,12 @@ end
 ---@param parts table columns, and further fields
 ---@return tycho.model.Model
 function model.define(name, parts)
-  local made = definition.new(name, parts, place(2), 2)
+  local described = definition.new(name, parts, 2)
+  local made = setmetatable({
+    table = described, where = place(2), schema = model_schema.answer(described),
+    insert_schema = model_schema.insert(described),
+    update_schema = model_schema.update(described),
+  }, Model)
   registry.add(made)
   return made
 end

@@ -27,12 +27,13 @@ local columns = {}
 ---@field values? string[] of an enum
 ---@field check? string SQL
 ---@field renamed_from? string
+---@field private? boolean in none of the model's schemas
 ---@field role? "created"|"updated"|"deleted"|"version" filled by the repository
 
 local Column, Sql = {}, {}
 
 local COMMON = {
-  "null", "default", "unique", "check", "renamed_from", "primary", "description",
+  "null", "default", "unique", "check", "renamed_from", "primary", "private", "description",
 }
 
 local function kind(own)
@@ -142,7 +143,7 @@ local CHECKS = {
 }
 
 local function check_common(o, where, level)
-  for _, name in ipairs { "null", "unique", "primary" } do
+  for _, name in ipairs { "null", "unique", "primary", "private" } do
     if o[name] ~= nil and type(o[name]) ~= "boolean" then
       fail(level + 1, where, "%s is true or false, not a %s", name, type(o[name]))
     end

@@ -1,10 +1,13 @@
 --- A model out of its parts: columns by name, keys, indexes and checks, each checked.
 
 local columns = require "tycho._private.model_columns"
+local model_schema = require "tycho._private.model_schema"
 local names = require "tycho._private.model_names"
+local node = require "tycho._private.node"
 local options = require "tycho.options"
 local registry = require "tycho._private.model_registry"
 local suggest = require "tycho._private.suggest"
+local values = require "tycho._private.model_values"
 
 local definition = {}
 
@@ -17,11 +20,29 @@ local function fail(level, described, text, ...)
   error(("model %q: %s"):format(described.name, text:format(...)), level + 1)
 end
 
+-- A default that is a value has the form that a value of the column has.
+local function check_default(described, column, level)
+  local default = column.default
+  if default == nil or columns.is_sql(default) then
+    return
+  end
+  local value, list = values.write[column.kind](default, column), {}
+  local of_column = model_schema.of(column)
+  if value ~= nil and of_column then
+    of_column.check(value, list, node.ANSWER)
+  end
+  if value == nil or list[1] then
+    fail(level + 1, described, "the default of %q is none of its values", column.name)
+  end
+  column.default = value
+end
+
 local function add_column(described, column, level)
   local twin = described.by_name[column.name]
   if twin then
     fail(level + 1, described, "there are two columns %q", column.name)
   end
+  check_default(described, column, level + 1)
   described.columns[#described.columns + 1] = column
   described.by_name[column.name] = column
   if column.primary then
@@ -156,10 +177,9 @@ end
 
 ---@param name string
 ---@param parts table
----@param where string place of the definition
 ---@param level integer whose fault it is, as for `error()` in the caller
----@return tycho.model.Model
-function definition.new(name, parts, where, level)
+---@return tycho.model.Table
+function definition.new(name, parts, level)
   check_name(name, level + 1)
   if type(parts) ~= "table" then
     error(("model %q: a list of columns is wanted"):format(name), level + 1)
@@ -177,7 +197,7 @@ function definition.new(name, parts, where, level)
   end
   add_checks(described, parts.checks, level + 1)
   check_key(described, level + 1)
-  return { table = described, where = where }
+  return described
 end
 
 return definition
