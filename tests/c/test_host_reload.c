@@ -113,11 +113,10 @@ static void many_reloads_under_load_fail_no_request(void **state)
         put_file("scripts/app/a.lua", text);
         assert_int_equal(reload(server), 0);
     }
-    struct tally tally = load_stop(&load);
+    struct tally tally = load_stop_after(&load, 100);
 
     assert_int_equal(tally.failed, 0);
     assert_int_equal(tally.refused, 0);
-    assert_true(tally.answered > 100);
     all_answer(server, "v29 ");
     wait_for(alive(server) == 1);
 }
