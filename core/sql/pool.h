@@ -15,12 +15,16 @@
  *
  * A connection goes back only when it is clean: idle, not in a transaction, no state left in the
  * session. In doubt it is reset by the driver, or closed. Idle connections are watched (a FIN is
- * noticed at once), replaced at the end of their life (with jitter), closed when nobody needed them.
- * While the server cannot be reached the circuit is open: statements fail at once, and one
+ * noticed at once), replaced at the end of their life (with jitter), closed when nobody needed
+ * them. While the server cannot be reached the circuit is open: statements fail at once, and one
  * connection at a time tries again, with growing and jittered pauses.
  *
- *   pool.c          the line, placement, telling
+ *   pool.c          opening, closing, starting, telling
+ *   pool_line.c     who waits, and how long
+ *   pool_place.c    which connection gets what; how many there should be
  *   pool_conn.c     the life of a connection
+ *   pool_answer.c   answers, cancellations, and what is lost with a connection
+ *   pool_tick.c     what only time brings: limits, ages, gifts to other workers
  *   pool_tx.c       transactions
  *   pool_ledger.c   how many there are in all processes
  *   pool_circuit.c  is the server there, and when to try again
@@ -53,10 +57,22 @@ struct ty_pool_conn {
     unsigned place;        /* in the ledger */
     uint64_t opened_ns, used_ns, dies_ns;
     struct ty_pool_conn *next, **prev;
+    /* Private to the pool. */
+    enum { TY_POOL_NO_BLAME, TY_POOL_OWNER, TY_POOL_LIMIT } blame; /* who has the head cancelled */
+    unsigned suspects; /* so many of those in flight may be hit by a cancel request */
+    bool answered;     /* since it was idle */
+    bool abrupt;       /* closed while something ran: the server may notice late */
+    bool to_close, to_reset, to_check; /* as soon as the driver is not in the middle of something */
+    uint64_t head_ns;                  /* since when the head is the head */
+    uint64_t cancel_ns, began_ns;      /* when the request was made; when the state was entered */
 };
 
 /* What a protocol provides. Functions start something and return at once; its end is told by the
- * call named beside it, from the loop, never from inside. */
+ * call named beside it, from the loop, never from inside.
+ *
+ * ty_pool_done() and the like may call send() and cancel() of the same connection before they
+ * return; close(), reset() and check() are called later, from the loop. After the first of
+ * ty_pool_lost() and close() the driver touches no operation any more. */
 struct ty_pool_driver {
     struct ty_sql_driver sql; /* open, name, cell, op_close are the driver's; the rest the pool's */
     size_t conn_size;
@@ -66,8 +82,8 @@ struct ty_pool_driver {
     void (*connect)(struct ty_pool_conn *conn);
     /* Of any verb. -> ty_pool_done() for each, in the order of sending; or ty_pool_lost() */
     void (*send)(struct ty_pool_conn *conn, struct ty_sql_op *op);
-    /* Asks the server to end the operation that runs. -> ty_pool_cancel_sent(), when the request can
-     * hit nothing any more that is sent from then on; the operation ends as usual. */
+    /* Asks the server to end the operation that runs. -> ty_pool_cancel_sent(), when the request
+     * can hit nothing any more that is sent from then on; the operation ends as usual. */
     void (*cancel)(struct ty_pool_conn *conn);
     /* Back to a fresh session. -> ty_pool_was_reset() or ty_pool_lost() */
     void (*reset)(struct ty_pool_conn *conn);
@@ -76,7 +92,8 @@ struct ty_pool_driver {
     /* Always possible, once. -> ty_pool_closed() */
     void (*close)(struct ty_pool_conn *conn);
     /* Might the statement leave something behind in its session (SET, LISTEN, temporary tables,
-     * advisory locks ...)? Then it gets a connection of its own, which is reset afterwards. By its text. */
+     * advisory locks ...)? Then it gets a connection of its own, which is reset afterwards. By its
+     * text. */
     bool (*changes_session)(const struct ty_sql_op *op);
     /* May it be sent behind others, by what is known of it: seen before, and fast? */
     bool (*is_fast)(const struct ty_pool *pool, const struct ty_sql_op *op);
@@ -102,12 +119,16 @@ struct ty_sql *ty_pool_new(uv_loop_t *loop, const struct ty_pool_driver *driver,
 void ty_pool_connected(struct ty_pool_conn *conn);
 
 /* It cannot be used any more (or never could): all operations on it fail with `error`, but a COMMIT
- * that was sent with "unknown_outcome". `fatal`: trying again is of no use before somebody acts (a wrong
- * password, no such database). Those that were certainly not received may be sent elsewhere. */
+ * that was sent with "unknown_outcome". `fatal`: trying again is of no use before somebody acts (a
+ * wrong password, no such database). Those that were certainly not received may be sent elsewhere.
+ */
 void ty_pool_lost(struct ty_pool_conn *conn, const struct ty_error *error, bool fatal);
 
-/* `op` is conn->head, with status and results filled in. `clean`: the connection is not in a transaction
- * (a RUN outside of one), or in a working one; false: the transaction failed (only ROLLBACK helps). */
+/* `op` is conn->head, with status and results filled in. `clean`: the connection is not in a
+ * transaction (a RUN outside of one; after COMMIT and ROLLBACK), or in a working one; false: the
+ * transaction failed (only ROLLBACK helps, or ROLLBACK_TO), or is gone. What a cancel request has
+ * ended has error.kind TY_ERR_CANCELLED (or status UV_ECANCELED): whose request that was the pool
+ * finds out. */
 void ty_pool_done(struct ty_pool_conn *conn, struct ty_sql_op *op, bool clean);
 
 void ty_pool_cancel_sent(struct ty_pool_conn *conn);
