@@ -85,16 +85,48 @@ static int l_system(lua_State *L)
     return 1;
 }
 
+/* reads(sql) -> boolean: by its first word */
+static int l_reads(lua_State *L)
+{
+    lua_pushboolean(L, ty_sql_reads(luaL_checkstring(L, 1)));
+    return 1;
+}
+
+/* can_batch(name) -> boolean */
+static int l_can_batch(lua_State *L)
+{
+    const struct ty_engine_env *env = ty_vm_of(L)->env;
+    struct ty_error error;
+    struct ty_db *db = ty_db_check(L, env->loop, 1, &error);
+
+    lua_pushboolean(L, db && ty_sql_can_batch(db->sql));
+    return 1;
+}
+
+/* is_up(name) -> boolean */
+static int l_is_up(lua_State *L)
+{
+    const struct ty_engine_env *env = ty_vm_of(L)->env;
+    struct ty_error error;
+    struct ty_db *db = ty_db_check(L, env->loop, 1, &error);
+
+    lua_pushboolean(L, db && ty_sql_is_up(db->sql));
+    return 1;
+}
+
 int luaopen_tycho_core_db(lua_State *L)
 {
     static const luaL_Reg functions[] = {
         {"batch", ty_db_batch},
         {"begin", ty_db_begin},
+        {"can_batch", l_can_batch},
         {"commit", ty_db_commit},
         {"copy", ty_db_copy},
         {"fetch", ty_db_fetch},
+        {"is_up", l_is_up},
         {"need", l_need},
         {"open", ty_db_open},
+        {"reads", l_reads},
         {"release", ty_db_release},
         {"rollback", ty_db_rollback},
         {"run", l_run},

@@ -1,40 +1,84 @@
 --- Databases: queries, and transactions that take care of themselves.
 ---
---- Placeholders are `$1`, `$2`, ...; values are never part of the text. `nil` and `db.null` are
---- stored as NULL, booleans as 1 and 0, numbers without a fraction as integers, boxed integers
---- exactly, strings as text (which must be UTF-8), `db.blob(bytes)` as bytes. A column that is NULL
---- is absent from its row; an integer in a column declared BOOLEAN comes back as a boolean; an
---- integer beyond 2^53 comes back boxed, not rounded.
+--- The same on SQLite, PostgreSQL and MySQL or MariaDB; `databases.<name>.url` says which it is.
 ---
---- Queries that only read run beside each other; writes run one after the other. What waits too
---- long for a connection (`databases.*.wait_timeout`) raises `unavailable`, a violated constraint
---- `conflict` with the field `constraint`, such as "users.email".
+--- Placeholders are `$1`, `$2`, ...; values are never part of the text. `nil` and `db.null` are
+--- stored as NULL, booleans as booleans, numbers without a fraction as integers, boxed integers
+--- exactly, strings as text (which must be UTF-8), and what a string cannot say as
+--- `db.blob(bytes)`, `db.json(value)`, `db.array{...}`, `db.timestamp(moment)`.
+---
+--- A column that is NULL is absent from its row. Integers beyond 2^53 come back boxed, not rounded;
+--- decimals as strings; moments as `2026-11-21T16:00:00.123456Z`; JSON and arrays as tables; bytes
+--- and UUIDs as strings; booleans as booleans (SQLite: from a column declared BOOLEAN; MySQL: from
+--- TINYINT(1)).
+---
+--- What waits too long for a connection (`databases.*.wait_timeout`) raises `unavailable`, a
+--- statement that takes too long (`query_timeout`) `timeout`, a violated constraint `conflict`,
+--- with the fields `constraint`, `table` and `column` as far as the database tells them. The field
+--- `detail` is the SQLSTATE, or SQLite's name of the error. `unknown_outcome`: the connection was
+--- lost while a commit was on its way.
 
 local core = require "tycho.core.db"
+local batch = require "tycho._private.db_batch"
 local check = require("tycho.errors").check
+local options = require "tycho.options"
+local pieces = require "tycho._private.db_pieces"
+local replicas = require "tycho._private.db_replicas"
 local transaction = require "tycho._private.transaction"
+local values = require "tycho._private.db_values"
+local watch = require "tycho._private.db_watch"
 
 ---@class tycho.db.Outcome
 ---@field changes integer rows inserted, updated or deleted
----@field last_id? integer rowid of the last row that was inserted
+---@field last_id? integer SQLite, MySQL: the number that the last inserted row got
 
 ---@class tycho.db.TransactionOptions
----@field read_only? boolean it only reads: it then sees one state and holds up no writer
+---@field read_only? boolean it only reads: it sees one state, holds up no writer, and may run on a
+---replica
+---@field isolation? "read committed"|"repeatable read"|"serializable" the database's own by default
+---@field retry? integer how often to run the function again when the database undid the transaction
+---because of others (a serialization failure, a deadlock); 0 by default
 
----@alias tycho.db.Value nil|boolean|number|string|userdata|tycho.db.Blob
+---@class tycho.db.UseOptions
+---@field replica? boolean what only reads may be answered by a replica, maybe a little behind
+
+---@class tycho.db.Statement
+---@field [1] string its text; the values follow
+---@field as? "query"|"one"|"value"|"exec" what its result looks like; "query" by default
+
+---@alias tycho.db.Typed tycho.db.Blob|tycho.db.Json|tycho.db.Array|tycho.db.Timestamp
+---@alias tycho.db.Value nil|boolean|number|string|userdata|tycho.db.Typed
+
+local USE = options.set { "replica" }
 
 local check_sql = transaction.check_sql
 
--- What a call without a transaction goes to: the fiber's own transaction, or the database.
-local function target_of(name)
-  local tx = transaction.current(name)
-  return tx and tx.handle or name
-end
-
 ---@class tycho.db.Database
-local function database(name)
+local function database(name, from_replica)
   local db = {}
   core.need(name)
+
+  -- What a call without a transaction goes to: the fiber's own transaction, or the database.
+  local function target_of(sql)
+    local tx = transaction.current(name)
+    if tx then
+      return tx.handle
+    elseif core.reads(sql) then
+      return from_replica and replicas.choose(name) or name
+    end
+    replicas.note_write(name)
+    return name
+  end
+
+  local function begin(fn, opts)
+    local target = name
+    if opts.read_only then
+      target = replicas.choose(name)
+    else
+      replicas.note_write(name)
+    end
+    return transaction.begin(name, target, fn, opts)
+  end
 
   ---All rows; an empty table if there are none.
   ---
@@ -47,7 +91,8 @@ local function database(name)
   ---@return table<string, any>[] rows
   function db.query(sql, ...)
     check_sql(sql, 2)
-    return (check(core.run(target_of(name), "rows", sql, ...)))
+    watch.note(name, sql)
+    return (check(core.run(target_of(sql), "rows", sql, ...)))
   end
 
   ---The first row, or nil.
@@ -61,7 +106,8 @@ local function database(name)
   ---@return table<string, any>? row
   function db.one(sql, ...)
     check_sql(sql, 2)
-    return (check(core.run(target_of(name), "one", sql, ...)))
+    watch.note(name, sql)
+    return (check(core.run(target_of(sql), "one", sql, ...)))
   end
 
   ---The first column of the first row; nil if there is no row, or if it is NULL.
@@ -75,7 +121,8 @@ local function database(name)
   ---@return any value
   function db.value(sql, ...)
     check_sql(sql, 2)
-    return (check(core.run(target_of(name), "value", sql, ...)))
+    watch.note(name, sql)
+    return (check(core.run(target_of(sql), "value", sql, ...)))
   end
 
   ---Runs a statement for what it does.
@@ -89,7 +136,8 @@ local function database(name)
   ---@return tycho.db.Outcome
   function db.exec(sql, ...)
     check_sql(sql, 2)
-    return (check(core.run(target_of(name), "exec", sql, ...)))
+    watch.note(name, sql)
+    return (check(core.run(target_of(sql), "exec", sql, ...)))
   end
 
   ---Runs several statements, separated by semicolons; all of them or none.
@@ -101,7 +149,78 @@ local function database(name)
   ---@param sql string statements without placeholders
   function db.script(sql)
     check_sql(sql, 2)
-    check(core.script(target_of(name), sql))
+    check(core.script(target_of(sql), sql))
+  end
+
+  ---Calls a function with each row, however many there are: they come in pieces, and memory does
+  ---not grow with their number. Returning false ends it. The rows are those of one moment.
+  ---
+  ---```lua
+  ---db.each("select id from orders where state = $1", "PAID", function(row) out:write(row.id) end)
+  ---```
+  ---@async
+  ---@param sql string a query
+  ---@param ... any values, and then `fun(row: table): boolean?`
+  ---@return integer count of the rows that the function got
+  function db.each(sql, ...)
+    check_sql(sql, 2)
+    transaction.check_each(2, ...)
+    local tx = transaction.current(name)
+    if tx then
+      return pieces.each(tx.handle, sql, ...)
+    end
+    local target = from_replica and replicas.choose(name) or name
+    return transaction.each(target, sql, ...)
+  end
+
+  ---Several statements that do not depend on each other, all of them or none: on PostgreSQL in one
+  ---round trip, elsewhere one after the other in a transaction.
+  ---
+  ---```lua
+  ---local found = db.batch {
+  ---  { "select * from users where id = $1", id, as = "one" },
+  ---  { "select * from orders where user_id = $1", id },
+  ---}
+  ---local user, orders = found[1], found[2]
+  ---```
+  ---@async
+  ---@param list tycho.db.Statement[] at most 1,000
+  ---@return table results in the same order, and `n`. An error has the field `statement`
+  function db.batch(list)
+    local tx = transaction.current(name)
+    if tx then
+      return tx:batch(list)
+    end
+    return batch.run(name, core.can_batch(name), list, function(fn)
+      return begin(fn, {})
+    end, 2)
+  end
+
+  ---Bulk data into a table, at full speed (PostgreSQL only). All of it or nothing.
+  ---
+  ---```lua
+  ---local rows = db.copy_in("copy numbers(n) from stdin", { "1\n", "2\n" })
+  ---```
+  ---@async
+  ---@param sql string `copy ... from stdin`
+  ---@param source string|string[]|fun(): string? a text, several, or what returns the next
+  ---@return integer rows
+  function db.copy_in(sql, source)
+    check_sql(sql, 2)
+    return db.transaction(function(tx) return pieces.copy_in(tx.handle, sql, source, 4) end)
+  end
+
+  ---Bulk data out of a table (PostgreSQL only), as it comes: not line by line.
+  ---
+  ---```lua
+  ---db.copy_out("copy numbers to stdout with csv", function(text) file:write(text) end)
+  ---```
+  ---@async
+  ---@param sql string `copy ... to stdout`
+  ---@param fn fun(text: string)
+  function db.copy_out(sql, fn)
+    check_sql(sql, 2)
+    db.transaction(function(tx) pieces.copy_out(tx.handle, sql, fn) end)
   end
 
   ---Runs `fn(tx)` in a transaction: committed when it returns, rolled back when it raises, runs
@@ -125,7 +244,17 @@ local function database(name)
     if outer then
       return transaction.nest(outer, fn)
     end
-    return transaction.begin(name, fn, opts)
+    return begin(fn, opts)
+  end
+
+  ---Which database it is.
+  ---
+  ---```lua
+  ---if db.system() == "postgresql" then db.exec "create extension if not exists citext" end
+  ---```
+  ---@return "sqlite"|"postgresql"|"mysql"
+  function db.system()
+    return (check(core.system(name)))
   end
 
   return db
@@ -144,26 +273,59 @@ db.null = core.null
 ---```
 ---@param bytes string
 ---@return tycho.db.Blob
-function db.blob(bytes)
-  return core.typed("blob", bytes)
-end
+db.blob = values.blob
 
-local others = { default = db }
+---A value to be stored as JSON, in a column of that type (SQLite: declared JSON); it comes back as
+---it was, with `json.null` for null.
+---
+---```lua
+---db.exec("update users set settings = $1 where id = $2", db.json { theme = "dark" }, id)
+---```
+---@param value any
+---@return tycho.db.Json
+db.json = values.json
 
----Another database of the configuration (`databases.<name>.url`), with the same functions.
+---A list to be stored as an array (PostgreSQL), or as JSON where the database has no arrays. NULL
+---in it is `db.null`.
+---
+---```lua
+---local found = db.query("select * from users where id = any($1)", db.array { 1, 2, 3 })
+---```
+---@param list any[]
+---@return tycho.db.Array
+db.array = values.array
+
+---A moment to be stored as such: on every database in UTC, to the microsecond.
+---
+---```lua
+---db.exec("update users set seen_at = $1 where id = $2", db.timestamp(time.now()), id)
+---```
+---@param value string|number RFC 3339, or seconds since 1970
+---@return tycho.db.Timestamp
+db.timestamp = values.timestamp
+
+local others = { [""] = { default = db }, replica = {} }
+
+---Another database of the configuration (`databases.<name>.url`), with the same functions; or with
+---`replica = true` the same one, whose reads may be answered by its replicas
+---(`databases.<name>.replicas`). What a request wrote it also reads: after a write its reads go
+---to the database itself.
 ---
 ---```lua
 ---local reports = db.use "reports"
----local rows = reports.query("select * from daily")
+---local rows = db.use("default", { replica = true }).query("select * from daily")
 ---```
 ---@param name string
+---@param opts? tycho.db.UseOptions
 ---@return tycho.db.Database
-function db.use(name)
+function db.use(name, opts)
   if type(name) ~= "string" then
     error("a database has a name", 2)
   end
-  others[name] = others[name] or database(name)
-  return others[name]
+  local from_replica = options.check(opts, USE).replica == true
+  local made = others[from_replica and "replica" or ""]
+  made[name] = made[name] or database(name, from_replica)
+  return made[name]
 end
 
 return db

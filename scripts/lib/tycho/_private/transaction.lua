@@ -1,13 +1,22 @@
 --- Transactions of `tycho.db`: begun, nested and ended, and found again by what is called inside.
 
 local core = require "tycho.core.db"
+local batch = require "tycho._private.db_batch"
+local errors = require "tycho.errors"
 local fibers = require "tycho.core.fiber"
 local options = require "tycho.options"
-local check = require("tycho.errors").check
+local pieces = require "tycho._private.db_pieces"
+
+local check = errors.check
 
 local transaction = {}
 
-local TRANSACTION = options.set { "read_only" }
+local TRANSACTION = options.set { "read_only", "isolation", "retry" }
+local ISOLATIONS = options.set { "read committed", "repeatable read", "serializable" }
+local RETRY_MAX = 20
+-- The server undid it because of others, and it may well succeed the next time: SQLSTATEs of
+-- serialization failures and deadlocks, and SQLite's word for the same.
+local RETRIABLE = options.set { "40001", "40P01", "SQLITE_BUSY_SNAPSHOT" }
 
 -- Where a fiber's context keeps its open transactions, by database. Children do not see it: a
 -- context reads its owner's values through a metatable, and this one is read raw.
@@ -34,7 +43,8 @@ end
 ---@class tycho.db.Transaction
 ---@field handle userdata
 ---@field level integer
----@field name string
+---@field name string of the database
+---@field target string where it runs: the database, or one of its replicas
 local Transaction = {}
 Transaction.__index = Transaction
 
@@ -99,22 +109,62 @@ local function run(tx, fn)
   return leave(tx, open, outer, pcall(fn, tx))
 end
 
+local function check_retry(retry, level)
+  if type(retry) ~= "number" or retry < 0 or retry > RETRY_MAX or retry % 1 ~= 0 then
+    error(("retry: expected 0 to %d"):format(RETRY_MAX), level + 1)
+  end
+end
+
 local function check_transaction(fn, opts)
   if type(fn) ~= "function" then
     error("a transaction is a function", 3)
   end
-  return (options.check(opts, TRANSACTION, 4))
+  opts = options.check(opts, TRANSACTION, 4)
+  if opts.isolation ~= nil and not ISOLATIONS[opts.isolation] then
+    error('isolation: "read committed", "repeatable read" or "serializable"', 3)
+  end
+  if opts.retry ~= nil then
+    check_retry(opts.retry, 3)
+  end
+  return opts
 end
 
-local function begin(name, fn, opts)
-  local handle = check(core.begin(name, opts.read_only == true))
-  return run(setmetatable({ handle = handle, level = 0, name = name }, Transaction), fn)
+local function begin_once(name, target, fn, opts)
+  local handle = check(core.begin(target, opts.read_only == true, opts.isolation))
+  local tx = { handle = handle, level = 0, name = name, target = target }
+  return run(setmetatable(tx, Transaction), fn)
+end
+
+local function is_retriable(err)
+  return errors.is(err, "conflict") and RETRIABLE[err.detail] == true
+end
+
+-- Again, after a pause that grows and differs between those who met.
+local function begin_again(name, target, fn, opts, attempt, ok, ...)
+  if ok then
+    return ...
+  end
+  local err = ...
+  if attempt > opts.retry or not is_retriable(err) then
+    error(err, 0)
+  end
+  check(fibers.sleep(math.random() * 0.01 * 2 ^ math.min(attempt, 6)))
+  return begin_again(name, target, fn, opts, attempt + 1,
+    pcall(begin_once, name, target, fn, opts))
+end
+
+local function begin(name, target, fn, opts)
+  if not opts.retry then
+    return begin_once(name, target, fn, opts)
+  end
+  return begin_again(name, target, fn, opts, 1, pcall(begin_once, name, target, fn, opts))
 end
 
 local function nest(tx, fn)
   local level = tx.level + 1
   check(core.savepoint(tx.handle, level))
-  return run(setmetatable({ handle = tx.handle, level = level, name = tx.name }, Transaction), fn)
+  local inner = { handle = tx.handle, level = level, name = tx.name, target = tx.target }
+  return run(setmetatable(inner, Transaction), fn)
 end
 
 ---All rows; an empty table if there are none.
@@ -185,6 +235,62 @@ function Transaction:script(sql)
   check(core.script(self.handle, sql))
 end
 
+---Calls a function with each row, however many there are: they come in pieces. Returning false ends
+---it. See `db.each`.
+---
+---```lua
+---tx:each("select * from orders where state = $1", "PAID", function(order) report(order) end)
+---```
+---@async
+---@param sql string a query
+---@param ... any values, and then `fun(row: table): boolean?`
+---@return integer count
+function Transaction:each(sql, ...)
+  check_sql(sql, 2)
+  transaction.check_each(2, ...)
+  return pieces.each(self.handle, sql, ...)
+end
+
+---Several statements in one round trip, where the database can. See `db.batch`.
+---
+---```lua
+---local found = tx:batch { { "select * from a" }, { "select 1", as = "value" } }
+---```
+---@async
+---@param list table[]
+---@return table results
+function Transaction:batch(list)
+  local can = core.can_batch(self.target)
+  return batch.run(self.handle, can, list, function(fn) return fn(self) end, 2)
+end
+
+---Bulk data into a table (PostgreSQL). See `db.copy_in`.
+---
+---```lua
+---tx:copy_in("copy numbers from stdin", { "1\n", "2\n" })
+---```
+---@async
+---@param sql string `copy ... from stdin`
+---@param source string|string[]|fun(): string?
+---@return integer rows
+function Transaction:copy_in(sql, source)
+  check_sql(sql, 2)
+  return pieces.copy_in(self.handle, sql, source, 2)
+end
+
+---Bulk data out of a table (PostgreSQL). See `db.copy_out`.
+---
+---```lua
+---tx:copy_out("copy numbers to stdout", function(text) file:write(text) end)
+---```
+---@async
+---@param sql string `copy ... to stdout`
+---@param fn fun(text: string)
+function Transaction:copy_out(sql, fn)
+  check_sql(sql, 2)
+  pieces.copy_out(self.handle, sql, fn)
+end
+
 ---A transaction in this one: if `fn` raises, what it did is undone, and the rest is not.
 ---
 ---```lua
@@ -196,6 +302,25 @@ end
 function Transaction:transaction(fn)
   check_transaction(fn)
   return nest(self, fn)
+end
+
+-- The last argument of `each` is a function.
+function transaction.check_each(level, ...)
+  local count = select("#", ...)
+  if count == 0 or type((select(count, ...))) ~= "function" then
+    error("each: the last argument is a function that gets a row", level + 1)
+  end
+end
+
+-- A query read in pieces outside of a transaction has one to itself, which nobody else gets into.
+function transaction.each(target, sql, ...)
+  local handle = check(core.begin(target, true))
+  local ok, result = pcall(pieces.each, handle, sql, ...)
+  core.rollback(handle)
+  if not ok then
+    error(result, 0)
+  end
+  return result
 end
 
 transaction.check = check_transaction
