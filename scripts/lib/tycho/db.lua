@@ -57,12 +57,15 @@ local check_sql = transaction.check_sql
 local function database(name, from_replica)
   local db = {}
   core.need(name)
+  local has_replicas = replicas.exist(name)
 
   -- What a call without a transaction goes to: the fiber's own transaction, or the database.
   local function target_of(sql)
     local tx = transaction.current(name)
     if tx then
       return tx.handle
+    elseif not has_replicas then
+      return name
     elseif core.reads(sql) then
       return from_replica and replicas.choose(name) or name
     end
@@ -189,11 +192,10 @@ local function database(name, from_replica)
   function db.batch(list)
     local tx = transaction.current(name)
     if tx then
-      return tx:batch(list)
+      return (batch.run(tx.handle, core.can_batch(name), list, function(fn) return fn(tx) end, 2))
     end
-    return batch.run(name, core.can_batch(name), list, function(fn)
-      return begin(fn, {})
-    end, 2)
+    local can = core.can_batch(name)
+    return (batch.run(name, can, list, function(fn) return begin(fn, {}) end, 2))
   end
 
   ---Bulk data into a table, at full speed (PostgreSQL only). All of it or nothing.

@@ -23,6 +23,13 @@ local function list_of(name)
   return lists[name] or nil
 end
 
+---Has the database any?
+---@param name string
+---@return boolean
+function replicas.exist(name)
+  return list_of(name) ~= nil
+end
+
 -- Children read their owner's context through a metatable; the outermost one is the request's.
 local function outermost()
   local context = fibers.context()

@@ -261,7 +261,7 @@ end
 ---@return table results
 function Transaction:batch(list)
   local can = core.can_batch(self.target)
-  return batch.run(self.handle, can, list, function(fn) return fn(self) end, 2)
+  return (batch.run(self.handle, can, list, function(fn) return fn(self) end, 2))
 end
 
 ---Bulk data into a table (PostgreSQL). See `db.copy_in`.
@@ -275,7 +275,7 @@ end
 ---@return integer rows
 function Transaction:copy_in(sql, source)
   check_sql(sql, 2)
-  return pieces.copy_in(self.handle, sql, source, 2)
+  return (pieces.copy_in(self.handle, sql, source, 2))
 end
 
 ---Bulk data out of a table (PostgreSQL). See `db.copy_out`.
