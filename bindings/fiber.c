@@ -248,6 +248,7 @@ static void prepare(struct ty_fiber *fiber, const struct ty_fiber_options *optio
     fiber->lasting = options->lasting || (parent && parent->lasting);
     fiber->shields = 0;
     fiber->refusals = 0;
+    fiber->holding = false;
     fiber->ends = NULL;
     fiber->wait = NULL;
     fiber->child = NULL;
@@ -472,6 +473,8 @@ int ty_park(lua_State *L, struct ty_wait *wait, ty_cancel_fn *cancel, double tim
         return lua_yield(L, 1);
     }
 
+    if (fiber->holding)
+        ty_fiber_warn(L, fiber, wait);
     fiber->wait = wait;
     wait->fiber = fiber;
     fiber->parked_ms = ty_now_ms();

@@ -7,7 +7,10 @@
 #include "fiber_private.h"
 #include "modules.h"
 #include "tycho/clock.h"
+#include "tycho/log.h"
 #include "tycho/memory.h"
+
+enum { SHOWN_LINE = 256 };
 
 static struct ty_fiber *check_running(lua_State *L)
 {
@@ -290,6 +293,32 @@ static int l_context(lua_State *L)
     return 1;
 }
 
+void ty_fiber_warn(lua_State *L, struct ty_fiber *fiber, const struct ty_wait *wait)
+{
+    const char *what = wait->what ? wait->what : "something";
+    char line[SHOWN_LINE];
+    struct ty_buf fields = {0};
+
+    if (strncmp(what, "db", 2) == 0 || wait == &fiber->children_wait)
+        return;
+    fiber->holding = false;
+    memcpy(line, "?", 2);
+    ty_fiber_line(L, line, sizeof(line));
+    ty_log_add_field(&fields, "at", line, strlen(line));
+    ty_log_add_field(&fields, "waits_for", what, strlen(what));
+    struct ty_log_context context = {.fields = fields.data, .fields_len = fields.len};
+    ty_log(TY_LOG_WARN, "db", &context,
+           "a transaction is held open while its fiber waits for something else");
+    ty_buf_close(&fields);
+}
+
+/* holds(yes): is a transaction open in the running fiber? */
+static int l_holds(lua_State *L)
+{
+    check_running(L)->holding = lua_toboolean(L, 1);
+    return 0;
+}
+
 /* running() -> boolean */
 static int l_running(lua_State *L)
 {
@@ -343,13 +372,11 @@ int ty_fiber_blame(lua_State *L, const char *message)
 int luaopen_tycho_core_fiber(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"at_top", l_at_top},       {"await", l_await},
-        {"cancel", l_cancel},       {"cancelled", l_cancelled},
-        {"context", l_context},     {"count", l_count},
-        {"forgive", l_forgive},     {"narrow", l_narrow},
-        {"remaining", l_remaining}, {"restore", l_restore},
-        {"room", l_room},           {"running", l_running},
-        {"shield", l_shield},       {"sleep", l_sleep},
+        {"at_top", l_at_top},       {"await", l_await},     {"cancel", l_cancel},
+        {"cancelled", l_cancelled}, {"context", l_context}, {"count", l_count},
+        {"forgive", l_forgive},     {"holds", l_holds},     {"narrow", l_narrow},
+        {"remaining", l_remaining}, {"restore", l_restore}, {"room", l_room},
+        {"running", l_running},     {"shield", l_shield},   {"sleep", l_sleep},
         {"spawn", l_spawn},         {NULL, NULL},
     };
 

@@ -19,6 +19,7 @@ struct ty_fiber {
     bool lasting;          /* an answer that goes on, or a child of one */
     unsigned shields;      /* nested fiber.shield() */
     unsigned refusals;     /* waits that failed at once */
+    bool holding;          /* a transaction, and nobody was warned yet: see ty_fiber_warn() */
     struct ty_fiber_end *ends;
 
     struct ty_fiber *parent, *child, *sibling, **back;
@@ -60,3 +61,7 @@ int ty_fiber_refuse(lua_State *L);
 
 /* Makes a context for a child of `parent`: a reference, or LUA_NOREF if the parent has none. */
 int ty_fiber_derive_context(lua_State *L, struct ty_fiber *parent);
+
+/* In development: a word in the log when a fiber that holds a transaction waits for something that
+ * is not its database; once for each transaction. */
+void ty_fiber_warn(lua_State *L, struct ty_fiber *fiber, const struct ty_wait *wait);

@@ -1,6 +1,7 @@
 --- Transactions of `tycho.db`: begun, nested and ended, and found again by what is called inside.
 
 local core = require "tycho.core.db"
+local config = require "tycho.config"
 local batch = require "tycho._private.db_batch"
 local errors = require "tycho.errors"
 local fibers = require "tycho.core.fiber"
@@ -10,6 +11,9 @@ local pieces = require "tycho._private.db_pieces"
 local check = errors.check
 
 local transaction = {}
+
+-- In development a fiber that waits for something else while it holds a transaction is told so.
+local IS_DEV = config.get "env" == "dev"
 
 local TRANSACTION = options.set { "read_only", "isolation", "retry" }
 local ISOLATIONS = options.set { "read committed", "repeatable read", "serializable" }
@@ -58,6 +62,9 @@ local function enter(tx)
   local outer = open[tx.name]
   open[tx.name] = tx
   open_count = open_count + 1
+  if IS_DEV then
+    fibers.holds(true)
+  end
   return open, outer
 end
 
@@ -92,6 +99,9 @@ end
 local function leave(tx, open, outer, ok, ...)
   open[tx.name] = outer
   open_count = open_count - 1
+  if IS_DEV then
+    fibers.holds(outer ~= nil)
+  end
   if not ok then
     undo(tx)
     error((...), 0)
