@@ -7,8 +7,12 @@
 #       becomes the server: in the foreground, at 127.0.0.1, its socket, data and log in FOLDER.
 #       Its log is FOLDER/log.PID, of this process; it is ready when that says "ready to accept",
 #       "ready for connections" or "process up". The same FOLDER again starts what is in it.
+#   database.sh kill FOLDER
+#       ends whatever runs in FOLDER, at once.
 #   database.sh remove FOLDER
-#       ends whatever still runs in FOLDER, at once, and removes it.
+#       and removes it.
+#   database.sh sql FOLDER DATABASE STATEMENTS
+#       runs statements there, past passwords; prints rows as lines.
 #
 # Names that are not the server's settings:
 #   password=WORD     of the user tycho, who may do everything; without it nobody is asked for one
@@ -40,6 +44,7 @@ first_of() {
     fail "there is no ${1##*/}: tools/setup.sh test installs it"
 }
 
+# Debian's own psql, in the path, is a script that takes longer than the query.
 find_postgres() { PATH=$(dirname "$(first_of /usr/lib/postgresql/*/bin/postgres)"):$PATH; }
 
 # ---- folders
@@ -219,12 +224,28 @@ run_pgbouncer() {
     become KILL "$(first_of /usr/sbin/pgbouncer)" "$folder/pgbouncer.ini"
 }
 
+# ---- statements
+
+run_sql() { # DATABASE STATEMENTS
+    if [ -e "$folder/init.sql" ]; then
+        exec mariadb --no-defaults -S "$folder/socket" -u tycho -BN \
+            --default-character-set=utf8mb4 -D "$1" -e "$2"
+    fi
+    find_postgres
+    PGTZ=UTC PGDATESTYLE=ISO exec psql -X -q -At -v ON_ERROR_STOP=1 -h "$folder" \
+        -p "$(cat "$folder/port")" -U tycho -d "$1" -c "$2"
+}
+
 # ---- arguments
 
 [ $# -ge 2 ] && [[ $2 == "$base"/[0-9]* ]] || fail "usage: see the top of $0"
 folder=$2
 make_base
-[ "$1" != remove ] || { remove "$folder"; exit; }
+case $1 in
+    remove) remove "$folder"; exit ;;
+    kill) sweep "$folder"; exit ;;
+    sql) run_sql "$3" "$4" ;;
+esac
 [ $# -ge 3 ] && [[ $1 =~ ^(postgres|mariadb|pgbouncer)$ ]] || fail "usage: see the top of $0"
 
 port=$3 password='' tls='' primary='' upstream='' settings=()
