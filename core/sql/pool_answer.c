@@ -178,7 +178,9 @@ static void lose_singles(struct ty_pool_conn *conn, struct ty_sql_op *ops,
     }
 }
 
-static void lose_all(struct ty_pool_conn *conn, const struct ty_error *error, bool may_retry)
+/* `said`: by the driver. */
+static void lose_all(struct ty_pool_conn *conn, const struct ty_error *error, bool said,
+                     bool may_retry)
 {
     struct ty_sql_op *ops = conn->head;
     struct ty_pool_tx *tx = conn->tx;
@@ -189,6 +191,10 @@ static void lose_all(struct ty_pool_conn *conn, const struct ty_error *error, bo
     conn->in_flight = 0;
     conn->tx = NULL;
     pool_conn_close(conn);
+    if (!said) { /* or the driver would go on with these operations */
+        conn->to_close = false;
+        conn->pool->driver->close(conn);
+    }
     if (tx)
         pool_tx_lost(tx, ops, error);
     else
@@ -204,7 +210,7 @@ void ty_pool_lost(struct ty_pool_conn *conn, const struct ty_error *error, bool 
 
     if (conn->state == TY_POOL_CLOSING)
         return;
-    lose_all(conn, &copy, !fatal);
+    lose_all(conn, &copy, true, !fatal);
     if (was_connecting)
         pool_circuit_failed(pool, &copy, fatal);
     pool_pump(pool);
@@ -234,6 +240,6 @@ void pool_abort(struct ty_pool_conn *conn, const struct ty_error *error)
     } else if (op && conn->blame) {
         ty_error_set(&copy, TY_ERR_CANCELLED, "cancelled", "%s: cancelled", pool_system(pool));
     }
-    lose_all(conn, &copy, false);
+    lose_all(conn, &copy, false, false);
     pool_pump(pool);
 }
