@@ -24,7 +24,13 @@
     X(TIMES,     "count",     "N",          "So many requests (5)")                                \
     X(TIMEOUT,   "timeout",   "SECONDS",    "Wait no longer (60)")                                 \
     X(FORCE,     "force",     NULL,         "Reload even if no file has changed")                  \
-    X(PROGRAM,   "program",   "FILE",       "Execute FILE instead of what the server was started as")
+    X(PROGRAM,   "program",   "FILE",       "Execute FILE instead of what the server was started as") \
+    X(DATABASE,  "database",  "NAME",       "That database of the configuration (default)")        \
+    X(TO,        "to",        "VERSION",    "Undo all that come after that one; 0: all")           \
+    X(YES,       "yes",       NULL,         "Do it without asking")                                \
+    X(SQL,       "sql",       NULL,         "Print the statements, and do nothing")                \
+    X(CHECK,     "check",     NULL,         "Do nothing, and fail if there is any difference")     \
+    X(ALLOW,     "allow",     "STEP",       "Also take that destructive step; may be repeated")
 /* clang-format on */
 
 enum cli_option {
@@ -42,7 +48,7 @@ struct cli_option_row {
 
 extern const struct cli_option_row cli_options[];
 
-enum { CLI_SETS_MAX = 256 };
+enum { CLI_SETS_MAX = 256, CLI_ALLOWED_MAX = 256 };
 
 /* One call: what was written, sorted. */
 struct cli {
@@ -52,6 +58,8 @@ struct cli {
     const char *values[OPTION_COUNT];  /* NULL: not given; "": given, and takes no value */
     const char *sets[CLI_SETS_MAX + 1];
     size_t set_count;
+    const char *allowed[CLI_ALLOWED_MAX];
+    size_t allowed_count;
     char **args; /* of the command, without options */
     int arg_count;
     struct ty_config_source source;
@@ -112,6 +120,7 @@ int cli_lag(struct cli *cli);
 int cli_profile(struct cli *cli);
 int cli_trace(struct cli *cli);
 int cli_log_level(struct cli *cli);
+int cli_db(struct cli *cli);
 int cli_config_show(struct cli *cli);
 int cli_config_explain(struct cli *cli);
 int cli_config_default(struct cli *cli);

@@ -18,6 +18,10 @@ enum {
     STACK = 1 << OPTION_STACK,
     PROFILE = 1 << OPTION_OUTPUT | 1 << OPTION_WORKER | 1 << OPTION_RATE,
     TRACE = 1 << OPTION_TIMES | 1 << OPTION_TIMEOUT,
+    DATABASE = 1 << OPTION_DATABASE,
+    ROLLBACK = 1 << OPTION_TO | 1 << OPTION_YES,
+    CHECK = 1 << OPTION_CHECK,
+    SYNC = 1 << OPTION_YES | 1 << OPTION_SQL | 1 << OPTION_CHECK | 1 << OPTION_ALLOW,
 };
 
 /* In the order of `tycho help`. */
@@ -177,6 +181,78 @@ const struct cli_command cli_commands[] = {
         .examples = "tycho routes\n",
         .run = cli_routes,
         .options = JSON,
+    },
+    {
+        .name = "db status",
+        .arguments = "",
+        .text = "Say which migrations a database has, and whether it is as the models are",
+        .details = "Changes nothing. With --check it fails if there is anything to migrate or to "
+                   "sync.",
+        .examples = "tycho db status\n"
+                    "tycho db status --database reports --json\n",
+        .run = cli_db,
+        .options = DATABASE | JSON | CHECK,
+    },
+    {
+        .name = "db sync",
+        .arguments = "",
+        .text = "Change a database to what the models of the scripts describe",
+        .details =
+            "Compares the models with the live database, shows what it would do and why, and asks. "
+            "What loses something (columns, indexes, constraints, values that no longer fit) is "
+            "listed, and done only when named: --allow drop-column:users.nick. A renamed column is "
+            "one that says renamed_from in its model.",
+        .examples = "tycho db sync\n"
+                    "tycho db sync --yes --allow drop-column:users.nick\n"
+                    "tycho db sync --sql >change.sql\n"
+                    "tycho db sync --check\n",
+        .run = cli_db,
+        .options = DATABASE | JSON | SYNC,
+    },
+    {
+        .name = "db migrate",
+        .arguments = "",
+        .text = "Apply the migrations that are pending",
+        .details =
+            "Each file of scripts/migrations once, in order; see docs/guide/migrations.md. Several "
+            "may do this at once: one applies, the others wait.",
+        .examples = "tycho db migrate\n"
+                    "tycho db migrate --env production --json\n",
+        .run = cli_db,
+        .options = DATABASE | JSON,
+    },
+    {
+        .name = "db rollback",
+        .arguments = "",
+        .text = "Undo the last migration",
+        .details = "By NNN_name.down.sql, or by `down` of a migration in Lua. Asks first.",
+        .examples = "tycho db rollback\n"
+                    "tycho db rollback --to 3 --yes\n",
+        .run = cli_db,
+        .options = DATABASE | JSON | ROLLBACK,
+    },
+    {
+        .name = "db new",
+        .arguments = "NAME[.lua]",
+        .text = "Make the file of the next migration, and of what undoes it",
+        .examples = "tycho db new add_nickname\n"
+                    "tycho db new fill_nicknames.lua\n",
+        .run = cli_db,
+        .options = DATABASE,
+        .args_min = 1,
+        .args_max = 1,
+    },
+    {
+        .name = "db seed",
+        .arguments = "[FILE...]",
+        .text = "Run scripts/seeds/*.lua in order, or the files named: data to begin with",
+        .details = "Each in a transaction of its own. They run every time, so they have to mind "
+                   "what is there already.",
+        .examples = "tycho db seed\n"
+                    "tycho db seed scripts/seeds/demo.lua\n",
+        .run = cli_db,
+        .options = DATABASE | JSON,
+        .args_max = -1,
     },
     {
         .name = "config show",

@@ -18,5 +18,8 @@ void local_close(struct local *local);
 struct ty_generation *local_load(struct local *local, struct ty_buf *faults, size_t *file_count);
 void local_unload(struct local *local, struct ty_generation *gen);
 
+/* Runs a script of the standard library with `count` arguments; returns the exit code. */
+int local_run(struct cli *cli, const char *role, const char *name, int count, char **args);
+
 /* Writes faults, one a line or as JSON; returns TY_EXIT_FAILED. */
 int local_faults(struct cli *cli, const char *faults);

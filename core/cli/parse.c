@@ -87,6 +87,11 @@ static int take_option(struct cli *cli, enum cli_option option, int *at, int arg
             return cli_misuse(cli->command, "--set: more than %d times", CLI_SETS_MAX);
         cli->sets[cli->set_count++] = value;
     }
+    if (option == OPTION_ALLOW) {
+        if (cli->allowed_count == CLI_ALLOWED_MAX)
+            return cli_misuse(cli->command, "--allow: more than %d times", CLI_ALLOWED_MAX);
+        cli->allowed[cli->allowed_count++] = value;
+    }
     cli->values[option] = value;
     return 0;
 }

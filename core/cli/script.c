@@ -9,7 +9,7 @@
 
 enum { SCRIPT_MAX = 64 * 1024 * 1024 };
 
-static int run_embedded(struct cli *cli, const char *role, const char *name)
+int local_run(struct cli *cli, const char *role, const char *name, int count, char **args)
 {
     const struct ty_embedded *file = ty_embedded_find(name);
     struct local *local;
@@ -20,7 +20,7 @@ static int run_embedded(struct cli *cli, const char *role, const char *name)
     }
     if (!(local = local_open(cli, role, false)))
         return TY_EXIT_FAILED;
-    int code = cli->engine->run(name, file->data, file->len, cli->arg_count, cli->args);
+    int code = cli->engine->run(name, file->data, file->len, count, args);
     local_close(local);
     return code;
 }
@@ -49,7 +49,7 @@ int cli_run(struct cli *cli)
 
 int cli_repl(struct cli *cli)
 {
-    return run_embedded(cli, "run", "lib/tycho/_private/repl.lua");
+    return local_run(cli, "run", "lib/tycho/_private/repl.lua", cli->arg_count, cli->args);
 }
 
 int cli_test(struct cli *cli)
@@ -58,5 +58,5 @@ int cli_test(struct cli *cli)
 
     if (!cli->source.env && !(env && *env))
         cli->source.env = "test";
-    return run_embedded(cli, "test", "lib/tycho/_private/test_runner.lua");
+    return local_run(cli, "test", "lib/tycho/_private/test_runner.lua", cli->arg_count, cli->args);
 }

@@ -1,129 +1,52 @@
 --- Versioned migrations: the schema of a database, step by step.
 ---
---- A step is a file `migrations/NNN_name.sql` beside `app/`, of any number of statements; those of
---- another database than `default` are in `migrations/<database>/`. Each is applied once, in the
---- order of the numbers, in a transaction of its own, and noted in the table `tycho_migrations`
---- with a digest of its text. What was applied is not to be changed: a changed file, and a new one
---- with a number below one that was applied, are refused. A file that is gone is not missed,
---- because an older generation may run on a newer schema. Several processes may try at once.
+--- A step is a file `migrations/NNN_name.sql` beside `app/`, of any number of statements, or
+--- `NNN_name.lua`, which returns `{ up = function(tx) ... end, down = function(tx) ... end }`;
+--- those of another database than `default` are in `migrations/<database>/`. Where one database
+--- needs other statements than the rest, `NNN_name.mysql.sql` (`sqlite`, `postgresql`) counts
+--- there. Each is applied once, in the order of the numbers, in a transaction of its own where the
+--- database can, and noted in the table `tycho_migrations` with a digest of its text. What was
+--- applied is not to be changed: a changed file, and a new one with a number below one that was
+--- applied, are refused. A file that is gone is not missed, because an older generation may run on
+--- a newer schema. Several processes may try at once: one applies, the others wait.
 
-local crypto = require "tycho.crypto"
-local database = require "tycho.db"
-local log = require("tycho.log").module "db"
 local config = require "tycho.config"
+local database = require "tycho.db"
 local errors = require "tycho.errors"
+local files = require "tycho._private.migration.files"
+local fs = require "tycho.fs"
+local ledger = require "tycho._private.migration.ledger"
+local log = require("tycho.log").module "db"
 local options = require "tycho.options"
-local vm = require "tycho.core.vm"
+local run = require "tycho._private.migration.run"
 
 local migrate = {}
 
 ---@class tycho.migrate.Options
 ---@field database? string `default` by default
+---@field on_event? fun(what: string, file?: string, detail?: string) called as it goes on, with
+---"apply", "undo", "statement" ("2 of 7") or "waiting"
 
 ---@class tycho.migrate.Step
 ---@field version integer
 ---@field name string
----@field file string as it is shown to people
+---@field file? string as it is shown to people
 ---@field state "applied"|"pending"|"changed"|"missing"
 ---@field applied_at? string UTC
 
-local KNOWN = options.set { "database" }
+local KNOWN = options.set { "database", "on_event" }
+local ROLLBACK = options.set { "database", "on_event", "to" }
+local CREATE = options.set { "database", "kind" }
+local STATUS = options.set { "database" }
 
-local TABLE = [[
-  create table if not exists tycho_migrations(
-    version integer primary key,
-    name text not null,
-    checksum text not null,
-    applied_at text not null
-  )]]
+local function ignore() end
 
-local function shown(file)
-  local root = vm.about().root
-  return root and root .. "/" .. file or file
-end
-
-local function parse(file, folder)
-  local base = file:sub(#folder + 1)
-  if base:find("/", 1, true) or not base:find("%.sql$") then
-    return nil
-  end
-  local version, name = base:match("^(%d+)_([%w_%-]+)%.sql$")
-  if not version or #version > 15 then
-    error(("%s: the name of a migration is NNN_name.sql"):format(shown(file)), 0)
-  end
-  return { version = tonumber(version), name = name, file = file }
-end
-
--- The steps that the scripts have, in order.
-local function read_steps(name)
-  local folder = name == "default" and "migrations/" or ("migrations/%s/"):format(name)
-  local steps, by_version = {}, {}
-  for _, file in ipairs(vm.files(folder)) do
-    local step = parse(file, folder)
-    local twin = step and by_version[step.version]
-    if twin then
-      error(("%s: has the same number as %s"):format(shown(file), shown(twin.file)), 0)
-    end
-    if step then
-      by_version[step.version] = step
-      steps[#steps + 1] = step
-    end
-  end
-  table.sort(steps, function(a, b) return a.version < b.version end)
-  for _, step in ipairs(steps) do
-    step.text = vm.file(step.file)
-    step.checksum = crypto.hex(crypto.sha256(step.text))
-  end
-  return steps, by_version
-end
-
-local function find_applied(db)
-  local known = db.value [[
-    select count(*) from sqlite_schema where type = 'table' and name = 'tycho_migrations']]
-  if known == 0 then
-    return {}
-  end
-  return db.query "select * from tycho_migrations order by version"
-end
-
-local function refuse_changed(step, row)
-  if row.checksum ~= step.checksum then
-    error(("%s: was changed after it was applied (%s): restore it, and write a new migration")
-      :format(shown(step.file), row.applied_at), 0)
-  end
-end
-
-local function run_script(tx, step)
-  local ok, err = pcall(tx.script, tx, step.text)
-  if ok then
-    return
-  end
-  if type(err) == "table" and err.line then
-    error(("%s:%d: %s"):format(shown(step.file), err.line, err.message), 0)
-  end
-  error(err, 0)
-end
-
--- True if it was this process that applied it.
-local function apply(db, step)
-  return db.transaction(function(tx)
-    -- In a transaction that writes, and so waits for whoever migrates in another process.
-    tx:exec(TABLE)
-    local row = tx:one("select * from tycho_migrations where version = $1", step.version)
-    if row then
-      refuse_changed(step, row)
-      return false
-    end
-    local latest = tx:value "select max(version) from tycho_migrations"
-    if latest and latest > step.version then
-      error(("%s: comes before version %d, which was applied already: give it a higher number")
-        :format(shown(step.file), latest), 0)
-    end
-    run_script(tx, step)
-    tx:exec([[insert into tycho_migrations values ($1, $2, $3,
-      strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))]], step.version, step.name, step.checksum)
-    return true
-  end)
+local function job_of(opts)
+  local name = opts.database or "default"
+  local db = database.use(name)
+  return {
+    name = name, db = db, system = db.system and db.system() or "sqlite", on_event = opts.on_event or ignore,
+  }
 end
 
 ---Applies what is pending, and returns the files that were applied. Raises a text that names the
@@ -137,23 +60,22 @@ end
 ---@return string[] files
 function migrate.run(opts)
   opts = options.check(opts, KNOWN)
-  local name = opts.database or "default"
-  local steps = read_steps(name)
   local done = {}
-  if #steps == 0 then
+  if not files.any(opts.database or "default") then
     return done
   end
-  local db = database.use(name)
+  local job = job_of(opts)
+  local steps = files.read(job.name, job.system)
   local applied = {}
-  for _, row in ipairs(find_applied(db)) do
+  for _, row in ipairs(steps[1] and ledger.read(job.db, job.system) or {}) do
     applied[row.version] = row
   end
   for _, step in ipairs(steps) do
     local row = applied[step.version]
     if row then
-      refuse_changed(step, row)
-    elseif apply(db, step) then
-      done[#done + 1] = shown(step.file)
+      run.refuse_changed(step, row)
+    elseif run.apply(job, step) then
+      done[#done + 1] = files.shown(step.file)
     end
   end
   return done
@@ -174,30 +96,141 @@ end
 ---for _, step in ipairs(migrate.status()) do print(step.version, step.name, step.state) end
 ---```
 ---@async
----@param opts? tycho.migrate.Options
+---@param opts? { database?: string }
 ---@return tycho.migrate.Step[] steps by version
 function migrate.status(opts)
-  opts = options.check(opts, KNOWN)
-  local name = opts.database or "default"
-  local steps, by_version = read_steps(name)
+  local job = job_of(options.check(opts, STATUS))
+  local steps, by_version = files.read(job.name, job.system)
   local list, seen = {}, {}
-  for _, row in ipairs(find_applied(database.use(name))) do
+  for _, row in ipairs(ledger.read(job.db, job.system)) do
     local step = by_version[row.version]
     seen[row.version] = true
     list[#list + 1] = {
-      version = row.version, name = row.name, file = step and shown(step.file),
+      version = row.version, name = row.name, file = step and files.shown(step.file),
       state = state_of(step, row), applied_at = row.applied_at,
     }
   end
   for _, step in ipairs(steps) do
     if not seen[step.version] then
       list[#list + 1] = {
-        version = step.version, name = step.name, file = shown(step.file), state = "pending",
+        version = step.version, name = step.name, file = files.shown(step.file),
+        state = "pending",
       }
     end
   end
   table.sort(list, function(a, b) return a.version < b.version end)
   return list
+end
+
+-- The rows to undo, the last one first.
+local function rows_to_undo(job, to)
+  local rows, list = ledger.read(job.db, job.system), {}
+  for i = #rows, 1, -1 do
+    if to and rows[i].version <= to or not to and list[1] then
+      break
+    end
+    list[#list + 1] = rows[i]
+  end
+  return list
+end
+
+local function steps_to_undo(job, to)
+  local _, by_version = files.read(job.name, job.system)
+  local list = {}
+  for i, row in ipairs(rows_to_undo(job, to)) do
+    local step = by_version[row.version]
+    if not step then
+      error(("migration %d (%s) cannot be undone: its file is gone"):format(row.version,
+        row.name), 0)
+    end
+    run.check_undo(step)
+    list[i] = step
+  end
+  return list
+end
+
+---@class tycho.migrate.RollbackOptions: tycho.migrate.Options
+---@field to? integer undo all that come after this version; 0: all. The last one by default
+
+---What `migrate.rollback` would undo, in that order. Raises where it could not.
+---
+---```lua
+---print(#migrate.to_undo { to = 3 } .. " steps")
+---```
+---@async
+---@param opts? tycho.migrate.RollbackOptions
+---@return string[] files
+function migrate.to_undo(opts)
+  opts = options.check(opts, ROLLBACK)
+  local list = {}
+  for i, step in ipairs(steps_to_undo(job_of(opts), opts.to)) do
+    list[i] = files.shown(step.file)
+  end
+  return list
+end
+
+---Undoes the last step, or those after a version, the last one first, by `NNN_name.down.sql` or the
+---`down` of a Lua file. Nothing is undone unless all of them can be.
+---
+---```lua
+---migrate.rollback { to = 3 }
+---```
+---@async
+---@param opts? tycho.migrate.RollbackOptions
+---@return string[] files that were undone
+function migrate.rollback(opts)
+  opts = options.check(opts, ROLLBACK)
+  local job = job_of(opts)
+  local done = {}
+  for _, step in ipairs(steps_to_undo(job, opts.to)) do
+    if run.undo(job, step) then
+      done[#done + 1] = files.shown(step.file)
+    end
+  end
+  return done
+end
+
+local TEMPLATES = {
+  sql = { [".sql"] = "-- What this changes, and why.\n",
+    [".down.sql"] = "-- What undoes it. Delete this file if nothing can.\n" },
+  lua = { [".lua"] = [[
+-- What this changes, and why.
+return {
+  up = function(tx)
+    tx:exec "..."
+  end,
+  down = function(tx)
+    tx:exec "..."
+  end,
+}
+]] },
+}
+
+---Makes the file of the next step, empty but for a comment, and the one that undoes it.
+---
+---```lua
+---migrate.create("add_nickname") --> { "scripts/migrations/002_add_nickname.sql", ... }
+---```
+---@async
+---@param name string letters, digits, `_` and `-`
+---@param opts? { database?: string, kind?: "sql"|"lua" }
+---@return string[] files
+function migrate.create(name, opts)
+  opts = options.check(opts, CREATE)
+  if type(name) ~= "string" or not name:find("^[%w_%-]+$") then
+    error(("%s: a migration's name has letters, digits, _ and -"):format(tostring(name)), 2)
+  end
+  local where = opts.database or "default"
+  local folder = files.shown(files.folder(where)):gsub("/$", "")
+  local made = {}
+  fs.mkdir(folder)
+  for ending, text in pairs(TEMPLATES[opts.kind or "sql"]) do
+    local file = ("%s/%s_%s%s"):format(folder, files.next_number(where), name, ending)
+    fs.write(file, text)
+    made[#made + 1] = file
+  end
+  table.sort(made, function(a, b) return #a < #b end)
+  return made
 end
 
 -- A database that cannot be opened is a fault of the configuration, which the message names.

@@ -1,0 +1,94 @@
+--- Does what a plan says, and looks whether it came out right.
+---
+--- Where a database can take changes of the schema back, all of it is one transaction: everything
+--- or nothing. On MySQL each statement counts at once, so a failure has to say how far it came.
+
+local errors = require "tycho.errors"
+local ledger = require "tycho._private.migration.ledger"
+local plan = require "tycho._private.schema_sync.plan"
+
+local apply = {}
+
+local HALF = ". The %d before it %s: MySQL commits each change of a schema. Correct what is "
+  .. "wrong, and run this again"
+
+-- A statement that waits for a lock makes everybody else wait behind it.
+local LOCK_TIMEOUT = "set local lock_timeout = '10s'"
+
+local function fail(step, err, done, is_transactional)
+  local message = tostring(type(err) == "table" and err.message or err)
+  local more = ""
+  if not is_transactional and done > 0 then
+    more = HALF:format(done, done == 1 and "has been done and stays"
+      or "have been done and stay")
+  end
+  error(errors.new(errors.is(err, "unavailable") and "unavailable" or "conflict",
+    ("%s: %s%s"):format(step.what, message, more), { detail = "schema.step" }), 0)
+end
+
+local function run_steps(tx, made, on_event)
+  local done = 0
+  for _, step in ipairs(made.steps) do
+    if step.done then
+      on_event("step", step.what)
+      for _, statement in ipairs(step.statements) do
+        local ok, err = pcall(tx.exec, tx, statement)
+        if not ok then
+          fail(step, err, done, made.ddl.is_transactional)
+        end
+        done = done + 1
+      end
+    end
+  end
+end
+
+-- What was shown has to be what is done.
+local function refuse_other(shown, made)
+  if table.concat(plan.statements(shown), ";") ~= table.concat(plan.statements(made), ";") then
+    error(errors.new("conflict", "the database was changed meanwhile: nothing was done; look at "
+      .. "the new plan", { detail = "schema.changed" }), 0)
+  end
+end
+
+local function check_keys(tx)
+  local row = tx:one "select * from pragma_foreign_key_check limit 1"
+  if row then
+    error(errors.new("conflict", ("a row of %s would lead nowhere in %s: nothing was done")
+      :format(row.table, row.parent), { detail = "schema.foreign_key" }), 0)
+  end
+end
+
+local function go(tx, db, shown, options)
+  ledger.lock(tx, shown.system, function() options.on_event("waiting") end)
+  if shown.system == "postgresql" then
+    tx:exec(LOCK_TIMEOUT)
+  end
+  local ok, err = pcall(function()
+    local made = plan.make(db, options)
+    refuse_other(shown, made)
+    run_steps(tx, made, options.on_event)
+    if made.keys_off then
+      check_keys(tx)
+    end
+  end)
+  pcall(ledger.unlock, tx, shown.system)
+  if not ok then
+    error(err, 0)
+  end
+end
+
+---Does what the plan says. Raises, and has done nothing (on MySQL: says what it did), if it cannot.
+---@async
+---@param db tycho.db.Database
+---@param shown tycho.schema_sync.Plan
+---@param options { database: string, models: table[], allow?: table, on_event: function }
+function apply.run(db, shown, options)
+  db.transaction(function(tx)
+    if shown.keys_off then
+      tx:exec "pragma foreign_keys = off" -- only as the first statement
+    end
+    go(tx, db, shown, options)
+  end)
+end
+
+return apply
