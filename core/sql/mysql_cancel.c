@@ -1,0 +1,255 @@
+#include <mysqld_error.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sql/mysql.h"
+#include "tycho/memory.h"
+
+/* MySQL has no way to end a statement but to ask for it on another connection: this one is kept for
+ * a while, for there is seldom a single reason to cancel. It is one more than the pool's.
+ *
+ * A request names a connection, not a statement. When it is answered it has been noted, but what it
+ * was meant for may have ended before: then it hits the next statement of that connection. So that
+ * one is ours, and does nothing. */
+
+enum { IDLE_MS = 10000 };
+
+struct ty_mysql_killer {
+    struct ty_mysql_link link; /* first */
+    struct ty_mysql *own;
+    struct ty_mysql_target target;
+    char host[64], text[64];
+    bool connected;
+    bool retried; /* on a connection that was there already, and gone */
+    struct ty_mysql_conn *current, *head, **tail;
+};
+
+static void pump(struct ty_mysql_killer *killer);
+
+static struct ty_mysql_killer *killer_of(struct ty_mysql_link *link)
+{
+    return (struct ty_mysql_killer *)link;
+}
+
+static void hang_up(struct ty_mysql_killer *killer)
+{
+    ty_mysql_link_drop(&killer->link, killer->connected);
+    killer->connected = false;
+}
+
+/* ---- what the request has done to its connection */
+
+static void on_absorbed(struct ty_mysql_link *link)
+{
+    struct ty_mysql_conn *conn = ty_mysql_conn_of(link);
+    unsigned number = ty_mysql_number(link);
+
+    ty_mysql_link_limit(link, 0);
+    conn->wound = TY_MYSQL_UNHURT;
+    if (number && number != ER_QUERY_INTERRUPTED)
+        ty_mysql_lost(conn, NULL);
+    else
+        ty_pool_cancel_sent(&conn->base);
+}
+
+void ty_mysql_absorb(struct ty_mysql_conn *conn)
+{
+    static const char nothing[] = "DO 0";
+
+    if (conn->wound != TY_MYSQL_KILLED || conn->op)
+        return;
+    conn->wound = TY_MYSQL_ABSORBING;
+    conn->link.text = nothing;
+    conn->link.text_len = sizeof(nothing) - 1;
+    ty_mysql_link_limit(&conn->link, conn->base.pool->options.connect_ms);
+    ty_mysql_link_call(&conn->link, TY_MYSQL_QUERY, on_absorbed);
+}
+
+/* Nobody can end it: the connection is given up, and its statement ends when the server notices. */
+static void fail(struct ty_mysql_killer *killer)
+{
+    struct ty_mysql_conn *conn = killer->current;
+    struct ty_error error;
+
+    killer->current = NULL;
+    if (!conn)
+        return;
+    ty_mysql_error(&error, ty_mysql_number(&killer->link), mysql_sqlstate(killer->link.mysql),
+                   mysql_error(killer->link.mysql), "cancelling");
+    conn->wound = TY_MYSQL_UNHURT;
+    conn->op = NULL;
+    ty_pool_lost(&conn->base, &error, false);
+}
+
+/* ---- the connection beside */
+
+static void on_killed(struct ty_mysql_link *link)
+{
+    struct ty_mysql_killer *killer = killer_of(link);
+    struct ty_mysql_conn *conn = killer->current;
+    unsigned number = ty_mysql_number(link);
+
+    if (number && ty_mysql_is_lost(number)) {
+        if (killer->retried)
+            fail(killer);
+        hang_up(killer);
+        killer->retried = true;
+    } else if (number && number != ER_NO_SUCH_THREAD) {
+        fail(killer);
+    } else {
+        killer->current = NULL;
+        if (conn) {
+            conn->wound = TY_MYSQL_KILLED;
+            ty_mysql_absorb(conn);
+        }
+    }
+    pump(killer);
+}
+
+static void on_connected(struct ty_mysql_link *link)
+{
+    struct ty_mysql_killer *killer = killer_of(link);
+
+    if (link->result) {
+        fail(killer);
+        hang_up(killer);
+    } else {
+        killer->connected = true;
+        ty_mysql_tune(link);
+    }
+    pump(killer);
+}
+
+static void connect_to(struct ty_mysql_killer *killer, const struct ty_mysql_conn *conn)
+{
+    snprintf(killer->host, sizeof(killer->host), "%s", conn->host);
+    killer->link.mysql = ty_mysql_handle_new(&killer->own->url);
+    ty_mysql_aim(&killer->target, conn->base.pool, killer->host);
+    killer->link.target = &killer->target;
+    ty_mysql_link_limit(&killer->link, conn->base.pool->options.connect_ms);
+    ty_mysql_link_call(&killer->link, TY_MYSQL_CONNECT, on_connected);
+}
+
+static void take_next(struct ty_mysql_killer *killer)
+{
+    struct ty_mysql_conn *conn = killer->head;
+
+    if (!conn)
+        return;
+    killer->head = conn->next_to_kill;
+    if (!killer->head)
+        killer->tail = &killer->head;
+    conn->next_to_kill = NULL;
+    killer->current = conn;
+    killer->retried = false;
+}
+
+/* The next request, if none is under way. */
+static void pump(struct ty_mysql_killer *killer)
+{
+    if (killer->link.call != TY_MYSQL_NOTHING || uv_is_active((uv_handle_t *)&killer->link.soon))
+        return;
+    if (!killer->current)
+        take_next(killer);
+    struct ty_mysql_conn *conn = killer->current;
+    if (!conn) {
+        if (killer->connected)
+            ty_mysql_link_limit(&killer->link, IDLE_MS);
+        return;
+    }
+    if (killer->connected && strcmp(killer->host, conn->host) != 0)
+        hang_up(killer);
+    if (!killer->connected) {
+        connect_to(killer, conn);
+        return;
+    }
+    int len = snprintf(killer->text, sizeof(killer->text), "KILL QUERY %lu",
+                       mysql_thread_id(conn->link.mysql));
+    killer->link.text = killer->text;
+    killer->link.text_len = (size_t)len;
+    ty_mysql_link_limit(&killer->link, conn->base.pool->options.connect_ms);
+    ty_mysql_link_call(&killer->link, TY_MYSQL_QUERY, on_killed);
+}
+
+static void on_gone(struct ty_mysql_link *link)
+{
+    hang_up(killer_of(link));
+}
+
+static struct ty_mysql_killer *killer_for(struct ty_mysql *own, uv_loop_t *loop)
+{
+    struct ty_mysql_killer *killer = own->killer;
+
+    if (killer)
+        return killer;
+    killer = ty_zalloc(sizeof(*killer));
+    ty_mysql_link_init(&killer->link, loop);
+    killer->link.stirred = on_gone;
+    killer->link.late = on_gone;
+    killer->own = own;
+    killer->tail = &killer->head;
+    own->killer = killer;
+    return killer;
+}
+
+void ty_mysql_cancel(struct ty_pool_conn *base)
+{
+    struct ty_mysql_conn *conn = (struct ty_mysql_conn *)base;
+    struct ty_mysql_killer *killer = killer_for(conn->own, base->pool->loop);
+
+    if (conn->wound != TY_MYSQL_UNHURT)
+        return;
+    conn->wound = TY_MYSQL_KILLING;
+    conn->next_to_kill = NULL;
+    *killer->tail = conn;
+    killer->tail = &conn->next_to_kill;
+    pump(killer);
+}
+
+void ty_mysql_cancel_forget(struct ty_mysql_conn *conn)
+{
+    struct ty_mysql_killer *killer = conn->own ? conn->own->killer : NULL;
+
+    conn->wound = TY_MYSQL_UNHURT;
+    if (!killer)
+        return;
+    if (killer->current == conn)
+        killer->current = NULL; /* the server may end the thread of that number: it is nobody's */
+    for (struct ty_mysql_conn **at = &killer->head; *at; at = &(*at)->next_to_kill) {
+        if (*at != conn)
+            continue;
+        *at = conn->next_to_kill;
+        if (!*at)
+            killer->tail = at;
+        return;
+    }
+}
+
+/* ---- the end */
+
+static void free_own(struct ty_mysql *own)
+{
+    ty_mysql_url_close(&own->url);
+    free(own);
+}
+
+static void on_killer_closed(struct ty_mysql_link *link)
+{
+    struct ty_mysql *own = killer_of(link)->own;
+
+    free(killer_of(link));
+    free_own(own);
+}
+
+void ty_mysql_killer_close(struct ty_mysql *own)
+{
+    struct ty_mysql_killer *killer = own->killer;
+
+    if (!killer) {
+        free_own(own);
+        return;
+    }
+    hang_up(killer);
+    ty_mysql_link_close(&killer->link, on_killer_closed);
+}
