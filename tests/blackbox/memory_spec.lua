@@ -83,7 +83,7 @@ describe("a request that takes too much memory", function()
   it("has its line in the log", function()
     assert.equal(500, s:request("GET", "/hog/list").status)
 
-    assert.matches("app/main%.lua:7: not enough memory %(lua%.memory_max%)", s:log())
+    s:wait_log "app/main%.lua:7: not enough memory %(lua%.memory_max%)"
   end)
 
   it("leaves no transaction open", function()

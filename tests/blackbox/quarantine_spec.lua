@@ -83,7 +83,7 @@ describe("a route that kills workers", function()
     local _, text = s:cli "status"
     assert.matches("GET /null/{id} is closed for another", text)
     assert.equal(1, s:metrics():sum "tycho_quarantined_routes")
-    assert.matches("GET /null/{id} is closed for 3600 s: it had to be stopped 2 times", s:log())
+    s:wait_log "GET /null/{id} is closed for 3600 s: it had to be stopped 2 times"
 
     -- who comes later is told
     local pid, before = s:workers()[1], restarts(s)

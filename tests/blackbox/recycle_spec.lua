@@ -77,8 +77,7 @@ describe("a worker with more memory than host.worker_memory_max", function()
     result.ledger:assert_all_ok(500)
     assert.is_true(serving_min >= 1)
     assert.is_true(recycles(s) >= 2) -- a new one may have grown, too
-    assert.matches("web worker %d holds %d+ MiB, more than 90 MiB %(host%.worker_memory_max%)",
-      s:log())
+    s:wait_log "web worker %d holds %d+ MiB, more than 90 MiB %(host%.worker_memory_max%)"
   end)
 
   it("lets what runs finish, and is not replaced again within ten seconds", function()
@@ -109,7 +108,7 @@ describe("a worker with more memory than host.worker_memory_max", function()
       end
     end
     clock.eventually(function() return recycles(s) == 1 end, 5, "a replacement")
-    assert.matches("more than 192 MiB %(host%.worker_memory_max%)", s:log())
+    s:wait_log "more than 192 MiB %(host%.worker_memory_max%)"
     for _, handle in ipairs(slow) do
       assert.equal(200, handle:join().status)
     end

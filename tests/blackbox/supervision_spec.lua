@@ -95,7 +95,7 @@ describe("a worker that is killed", function()
     assert.equal(2, #s:workers())
     assert.equal(1, worker_of(s, 2).restarts)
     assert.equal(1, s:metrics():sum("tycho_worker_restarts_total", { worker = "2" }))
-    assert.is_truthy(s:log():find("was killed by signal 9", 1, true))
+    s:wait_log "was killed by signal 9"
   end)
 
   it("again and again is started less and less often", function()
@@ -108,7 +108,7 @@ describe("a worker that is killed", function()
     end
 
     assert.is_true(took > 3.9 and took < 5.5, ("the fourth was back after %.3f s"):format(took))
-    assert.is_truthy(s:log():find("keeps dying: next start in 4 s", 1, true))
+    s:wait_log "keeps dying: next start in 4 s"
   end)
 end)
 
@@ -173,7 +173,7 @@ describe("a worker that is stuck", function()
     end, 8, "a new worker")
     assert.equal(200, s:request("GET", "/").status)
     -- with the line that the guard against runaways saw
-    assert.matches("killing it; it was running GET /spin scripts/app/main%.lua:7", s:log())
+    s:wait_log "killing it; it was running GET /spin scripts/app/main%.lua:7"
   end)
 end)
 

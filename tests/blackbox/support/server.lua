@@ -3,6 +3,7 @@
 
 local chaos = require "tests.blackbox.support.chaos"
 local clock = require "tests.blackbox.support.clock"
+local ffi = require "ffi"
 local fs = require "tycho.fs"
 local http = require "tests.blackbox.support.http"
 local json = require "tycho.json"
@@ -14,6 +15,8 @@ local stream = require "tycho.stream"
 local to_yaml = require "tests.blackbox.support.yaml"
 
 local server = {}
+
+ffi.cdef "int getpid(void);"
 
 ---@class blackbox.StartOptions
 ---@field scripts? table<string, string> text by path below scripts/: `["app/main.lua"] = "..."`
@@ -71,14 +74,16 @@ function server.is_instrumented()
   return instrumented
 end
 
--- Below the range from which the kernel gives ports to clients, so that none takes it meanwhile.
-local next_port = 20000 + (math.floor(clock.now() * 1000) % 10000)
+-- Below the range from which the kernel gives ports to clients, so that none takes it meanwhile;
+-- other tests, which may run beside these, have another process id.
+local FIRST, LAST = 20000, 32000
+local next_port = FIRST + ffi.C.getpid() * 211 % (LAST - FIRST)
 
 ---A port that nobody listens on.
 ---@return integer
 function server.free_port()
   while true do
-    next_port = next_port >= 32000 and 20000 or next_port + 1
+    next_port = next_port >= LAST and FIRST or next_port + 1
     local ok, listener = pcall(stream.listen, "127.0.0.1", next_port)
     if ok then
       listener:close()
@@ -316,6 +321,15 @@ end
 ---@return string
 function Server:log()
   return read_if_there(self.folder .. "/tycho.log")
+end
+
+---Waits until the log says so. A record may come a moment after the answer that it is about: a
+---thread of its own writes it.
+---@async
+---@param pattern string
+---@param timeout? number seconds; 5 by default
+function Server:wait_log(pattern, timeout)
+  clock.eventually(function() return self:log():find(pattern) end, timeout, pattern)
 end
 
 ---The log's records, decoded; each line must be one JSON object, or empty.
