@@ -2,7 +2,10 @@
 --
 -- Every server runs on core 0 and wrk on core 1. For each endpoint and round every contender is
 -- loaded once, in an order that rotates and reverses, so that drift cancels. What is printed are
--- medians of the per-round ratios; CPU is what the server's processes used, from /proc.
+-- medians of the per-round ratios; CPU is what the server's processes used, from /proc. PostgreSQL
+-- runs on core 1. Those who are compared at the database's endpoints are FastAPI with asyncpg,
+-- Fastify with pg (installed by npm, if that is there), and nginx with pgmoon, if PGMOON says where
+-- its files are.
 --
 --   tycho run bench/run.lua [--rounds 5] [--seconds 2] [--connections 64] [--only a,b] [PROGRAM]
 
@@ -25,12 +28,18 @@ do
 end
 
 local BASE = 18480
+local database = dofile(HERE .. "/database.lua")
+local DATABASE -- its URL; nil: there is none
 local ENDPOINTS = {
   { name = "plaintext", path = "/plaintext", floor = { nginx = 0.95, bare = 1.2 } },
   { name = "pipelined", path = "/plaintext", script = "pipeline.lua" },
   { name = "json", path = "/json", floor = { nginx = 0.92 } },
   { name = "user", path = "/user/123?q=abc", floor = { nginx = 0.85 } },
   { name = "echo", path = "/echo", script = "echo.lua", floor = { nginx = 0.65 } },
+  { name = "db", path = "/db", database = true,
+    least = { fastapi = 6.5, fastify = 3, nginx = 2.8 } },
+  { name = "queries", path = "/queries?n=20", database = true,
+    least = { fastapi = 2.4, fastify = 2.7, nginx = 3.5 } },
 }
 
 local function read(path)
@@ -142,15 +151,30 @@ local function wait_for(contender)
   error(contender.name .. " does not answer:\n" .. said, 0)
 end
 
+local function check_rows(contender)
+  local one = capture(("curl -s -m 5 %s/db"):format(contender.url))
+  local many = capture(("curl -s -m 5 '%s/queries?n=20'"):format(contender.url))
+  local _, count = many:gsub('"randomNumber":%d+', "")
+  local id, number = tonumber(one:match('"id":(%d+)')), tonumber(one:match('"randomNumber":(%d+)'))
+  if not id or number ~= id * 7919 % 10000 + 1 or count ~= 20 then
+    error(("%s answers /db or /queries wrongly:\n%s\n%s"):format(contender.name, one, many), 0)
+  end
+end
+
 local contenders = {}
 
-local function add(name, port, command, bare)
-  local contender = { name = name, url = "http://127.0.0.1:" .. port, bare = bare }
+-- `kind`: "bare" answers /plaintext only, "rows" the database's endpoints only.
+local function add(name, port, command, kind, has_rows)
+  local contender = { name = name, url = "http://127.0.0.1:" .. port, bare = kind == "bare",
+    rows_only = kind == "rows", has_rows = DATABASE and has_rows }
   contender.pid = start(name, command)
   contenders[#contenders + 1] = contender
   wait_for(contender)
-  if not bare then
+  if not kind then
     check_answers(contender)
+  end
+  if contender.has_rows then
+    check_rows(contender)
   end
 end
 
@@ -158,13 +182,32 @@ local function available(command)
   return os.execute("command -v " .. command .. " >/dev/null 2>&1") == 0
 end
 
+-- Its packages are kept from run to run.
+local function start_fastify(url)
+  local folder = (os.getenv("XDG_CACHE_HOME") or os.getenv("HOME") .. "/.cache") .. "/tycho/fastify"
+  os.execute(("mkdir -p %s && cp %s/peers/fastify/* %s"):format(folder, HERE, folder))
+  if not available("npm") or os.execute(("cd %s && npm install --silent --no-audit --no-fund "
+    .. ">npm.log 2>&1"):format(folder)) ~= 0 then
+    print("no Fastify: npm is missing, or could not install it")
+    return
+  end
+  add("fastify", BASE + 4, ("env NODE_ENV=production PORT=%d DATABASE=%s node %s/app.js")
+    :format(BASE + 4, url, folder), "rows", true)
+end
+
 local function start_all()
   os.remove(RUN)
   os.execute(("mkdir -p %s && chmod 755 %s"):format(RUN, RUN))
   write(RUN .. "/body.json", document())
+  local url, why = database.start(RUN .. "/postgres", BASE + 9)
+  DATABASE = url
+  if not url then
+    print("no database: " .. why)
+  end
   add("tycho", BASE, ("%s serve --config %s/app/conf/tycho.yaml --set scripts.path=%s/app/scripts "
-    .. "--set http.port=%d --set host.socket=%s/control.sock"):format(options.program, HERE,
-    HERE, BASE, RUN))
+    .. "--set http.port=%d --set host.socket=%s/control.sock %s"):format(options.program, HERE,
+    HERE, BASE, RUN, url and ("--set databases.default.url=%s --set app.database=true"):format(url)
+    or ""), nil, true)
   if available("nginx") then
     local conf = read(HERE .. "/peers/nginx.conf.in"):gsub("@(%w+)@", {
       RUN = RUN, PORT = BASE + 1, HERE = capture("cd " .. HERE .. "/peers && pwd"):gsub("\n", ""),
@@ -175,18 +218,23 @@ local function start_all()
   end
   local bare = options.program:match("^(.*)/[^/]*$") .. "/bench_bare"
   if read(bare) then
-    add("bare", BASE + 2, bare .. " " .. BASE + 2, true)
+    add("bare", BASE + 2, bare .. " " .. BASE + 2, "bare")
   end
   local python = "/usr/bin/python3"
   if os.execute(python .. " -c 'import fastapi, uvicorn, uvloop, httptools' 2>/dev/null") == 0 then
-    add("fastapi", BASE + 3, ("env PYTHONDONTWRITEBYTECODE=1 " .. python
+    local env = "env PYTHONDONTWRITEBYTECODE=1 " .. (url and "DATABASE=" .. url .. " " or "")
+    add("fastapi", BASE + 3, (env .. python
       .. " -m uvicorn --app-dir %s/peers fastapi_app:app --host 127.0.0.1 --port %d"
       .. " --loop uvloop --http httptools --no-access-log "
-      .. "--log-level warning"):format(HERE, BASE + 3))
+      .. "--log-level warning"):format(HERE, BASE + 3), nil, true)
+  end
+  if url then
+    start_fastify(url)
   end
 end
 
 local function stop_all()
+  database.stop(RUN .. "/postgres")
   for _, contender in ipairs(contenders) do
     os.execute(("kill %d 2>/dev/null"):format(contender.pid))
   end
@@ -206,11 +254,37 @@ local function order(round)
   return list
 end
 
+local function takes_part(contender, endpoint)
+  if endpoint.database then
+    return contender.has_rows
+  end
+  return not contender.rows_only and (not contender.bare or endpoint.path == "/plaintext")
+end
+
+local function wanted(endpoint, name)
+  local most = endpoint.floor and endpoint.floor[name]
+  local least = endpoint.least and endpoint.least[name]
+  return most and (" (wanted: at most %.2f)"):format(most)
+    or least and (" (wanted: at least %.1f)"):format(least) or ""
+end
+
+local function show(endpoint, name, list, ours)
+  local rps, us, rps_ratio, us_ratio = {}, {}, {}, {}
+  for round, result in ipairs(list) do
+    rps[round], us[round] = result.rps, result.us
+    rps_ratio[round] = ours[round].rps / result.rps
+    us_ratio[round] = ours[round].us / result.us
+  end
+  print(("%-10s %-8s %10.0f rps %8.2f us/req   tycho: rps x%-6.2f cpu x%.2f%s"):format(
+    endpoint.name, name, median(rps), median(us), median(rps_ratio), median(us_ratio),
+    wanted(endpoint, name)))
+end
+
 local function compare(endpoint)
   local results = {}
   for round = 1, options.rounds do
     for _, contender in ipairs(order(round)) do
-      if not contender.bare or endpoint.path == "/plaintext" then
+      if takes_part(contender, endpoint) then
         local list = results[contender.name] or {}
         results[contender.name] = list
         list[round] = load_once(contender, endpoint)
@@ -218,18 +292,8 @@ local function compare(endpoint)
     end
   end
   for _, contender in ipairs(contenders) do
-    local list = results[contender.name]
-    if list then
-      local rps, us, rps_ratio, us_ratio = {}, {}, {}, {}
-      for round, result in ipairs(list) do
-        rps[round], us[round] = result.rps, result.us
-        rps_ratio[round] = results.tycho[round].rps / result.rps
-        us_ratio[round] = results.tycho[round].us / result.us
-      end
-      local limit = endpoint.floor and endpoint.floor[contender.name]
-      print(("%-10s %-8s %10.0f rps %8.2f us/req   tycho: rps x%-6.2f cpu x%.2f%s"):format(
-        endpoint.name, contender.name, median(rps), median(us), median(rps_ratio), median(us_ratio),
-        limit and (" (wanted: at most %.2f)"):format(limit) or ""))
+    if results[contender.name] then
+      show(endpoint, contender.name, results[contender.name], results.tycho)
     end
   end
 end
@@ -237,9 +301,11 @@ end
 local ok, err = pcall(function()
   start_all()
   for _, endpoint in ipairs(ENDPOINTS) do
-    local wanted = options.only and ("," .. options.only .. ",")
-    if not wanted or wanted:find("," .. endpoint.name .. ",", 1, true) then
-      compare(endpoint)
+    local only = options.only and ("," .. options.only .. ",")
+    if not only or only:find("," .. endpoint.name .. ",", 1, true) then
+      if DATABASE or not endpoint.database then
+        compare(endpoint)
+      end
     end
   end
 end)

@@ -1,5 +1,6 @@
 -- The endpoints that `make bench` compares with its peers.
 local app = require "tycho.app"
+local config = require "tycho.config"
 
 app.get("/plaintext", function()
   return "Hello, World!"
@@ -17,3 +18,7 @@ end)
 app.post("/echo", function(req)
   return req.body
 end)
+
+if config.get "app.database" then
+  require "app.world"
+end
