@@ -86,7 +86,7 @@ for _, op in ipairs { "contains", "starts_with", "ends_with" } do
 end
 
 local function comparison(writer, node)
-  local column = writer:column(node.column, node.op)
+  local column = writer:column(node.column, node.is_ordered and "order" or node.op, node.value)
   local write = writers[node.op]
   if write then
     return write(writer, node, column)

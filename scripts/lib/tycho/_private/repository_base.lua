@@ -1,0 +1,472 @@
+--- What every repository does, wherever it keeps its rows: this is the contract.
+---
+--- A storage finds, counts, inserts, changes and deletes rows in their canonical form; what a row
+--- is, who may see it, and what became of a change is decided here, once.
+
+local blame = require "tycho._private.blame"
+local conflicts = require "tycho._private.repository_conflicts"
+local errors = require "tycho.errors"
+local filter = require "tycho._private.filter"
+local json = require "tycho.json"
+local options = require "tycho.options"
+local pages = require "tycho._private.repository_pages"
+local rows = require "tycho._private.repository_rows"
+local values = require "tycho._private.model_values"
+
+local null = json.null
+
+local base = {}
+
+---@class tycho.repository.Repository
+---@field model tycho.model.Model
+---@field package storage table
+local Repository = {}
+Repository.__index = Repository
+
+local FIND = options.set { "with_deleted" }
+local LIST = options.set {
+  "where", "order", "limit", "cursor", "page", "per_page", "with_deleted",
+}
+local EACH = options.set { "where", "order", "with_deleted", "batch" }
+local UPSERT = options.set { "by", "update" }
+local DELETE = options.set { "hard" }
+
+---@param model tycho.model.Model
+---@param storage table
+---@param opts tycho.repository.Options
+---@return tycho.repository.Repository
+function base.new(model, storage, opts)
+  local described = model.table
+  return setmetatable({
+    model = model, storage = storage, described = described,
+    limit = opts.limit or 20, limit_max = opts.limit_max or 1000,
+    on_conflict = opts.on_conflict or {}, on_missing = opts.on_missing, on_stale = opts.on_stale,
+    natural = pages.order(described, {}),
+  }, Repository)
+end
+
+-- The rows that are meant: those that were deleted are not, unless they are asked for.
+local function tree_of(self, where, with_deleted)
+  local tree = filter.parse(where)
+  if self.described.soft_delete and not with_deleted then
+    tree[#tree + 1] = { column = self.described.soft_delete, op = "eq", value = null }
+  end
+  return tree
+end
+
+local function key_tree(self, key, with_deleted)
+  local tree = tree_of(self, nil, with_deleted)
+  for i, name in ipairs(self.described.primary) do
+    table.insert(tree, i, { column = name, op = "eq", value = key[name] })
+  end
+  return tree
+end
+
+local function check_opts(opts, known)
+  if opts == nil then
+    return {}
+  elseif type(opts) ~= "table" then
+    blame("options are a table, not a %s", type(opts))
+  end
+  local ok, err = pcall(options.check, opts, known)
+  if not ok then
+    blame((err:gsub("^[^\n]-:%d+: ", "")))
+  end
+  return opts
+end
+
+local function written(self, row, fn, ...)
+  local function finish(ok, ...)
+    if not ok then
+      conflicts.raise(self.described, self.on_conflict, (...), row)
+    end
+    return ...
+  end
+  return finish(pcall(fn, ...))
+end
+
+local function raise_as(name, kind, message, fields)
+  if name then
+    errors.raise(name, fields)
+  end
+  fields.public = false
+  error(errors.new(kind, message, fields), 0)
+end
+
+local function shown(key)
+  local parts = {}
+  for name, value in pairs(key) do
+    parts[#parts + 1] = ("%s = %s"):format(name, tostring(value))
+  end
+  table.sort(parts)
+  return table.concat(parts, ", ")
+end
+
+local function raise_missing(self, key)
+  raise_as(self.on_missing, "not_found",
+    ("%s: there is no row with %s"):format(self.described.name, shown(key)),
+    { model = self.described.name, key = key })
+end
+
+local function raise_stale(self, key, expected)
+  raise_as(self.on_stale, "conflict",
+    ("%s: the row with %s is not of version %s any more: it was changed meanwhile"):format(
+      self.described.name, shown(key), tostring(expected)),
+    { model = self.described.name, key = key, expected = expected, detail = "STALE" })
+end
+
+---The entity with this key, or nil.
+---
+---```lua
+---local user = users:get(id)
+---local member = members:get { team_id = 1, user_id = 2 }
+---```
+---@async
+---@param key any the primary key; of several columns, a table with them
+---@param opts? { with_deleted?: boolean }
+---@return table<string, any>? entity
+function Repository:get(key, opts)
+  opts = check_opts(opts, FIND)
+  local tree = key_tree(self, (rows.key(self.described, key)), opts.with_deleted)
+  return self.storage:find(tree, {}, 1)[1]
+end
+
+---The first entity for which the filter holds, or nil.
+---
+---```lua
+---local user = users:find_by { email = email }
+---```
+---@async
+---@param where tycho.query.Filter
+---@param opts? { with_deleted?: boolean }
+---@return table<string, any>? entity
+function Repository:find_by(where, opts)
+  opts = check_opts(opts, FIND)
+  local tree = filter.parse(where)
+  if #tree == 0 then
+    blame("%s: find_by without a filter would find anything", self.described.name)
+  end
+  return self.storage:find(tree_of(self, where, opts.with_deleted), self.natural, 1)[1]
+end
+
+---How many there are.
+---
+---```lua
+---local count = users:count { active = true }
+---```
+---@async
+---@param where? tycho.query.Filter
+---@param opts? { with_deleted?: boolean }
+---@return integer
+function Repository:count(where, opts)
+  opts = check_opts(opts, FIND)
+  return self.storage:count(tree_of(self, where, opts.with_deleted))
+end
+
+---Is there any?
+---
+---```lua
+---if users:exists { email = email } then ... end
+---```
+---@async
+---@param where? tycho.query.Filter
+---@param opts? { with_deleted?: boolean }
+---@return boolean
+function Repository:exists(where, opts)
+  opts = check_opts(opts, FIND)
+  return self.storage:find(tree_of(self, where, opts.with_deleted), {}, 1)[1] ~= nil
+end
+
+local function count_of(self, name, value, default)
+  if value == nil then
+    return default
+  elseif type(value) ~= "number" or value < 1 or value % 1 ~= 0 then
+    blame("%s: %s is a whole number above 0, not %s", self.described.name, name, tostring(value))
+  elseif name ~= "page" and value > self.limit_max then
+    blame("%s: %s is at most %d (limit_max)", self.described.name, name, self.limit_max)
+  end
+  return value
+end
+
+local function numbered_page(self, opts, order)
+  if opts.cursor or opts.limit then
+    blame("%s: page goes with per_page, not with limit and cursor", self.described.name)
+  end
+  local page = count_of(self, "page", opts.page, 1)
+  local per_page = count_of(self, "per_page", opts.per_page, self.limit)
+  local tree = tree_of(self, opts.where, opts.with_deleted)
+  local total = self.storage:count(tree)
+  return {
+    items = json.array(self.storage:find(tree, order, per_page, (page - 1) * per_page)),
+    page = page, per_page = per_page, total = total, pages = math.ceil(total / per_page),
+  }
+end
+
+---@class tycho.repository.ListOptions
+---@field where? tycho.query.Filter
+---@field order? string|string[] columns, downwards with a `-` before them
+---@field limit? integer 20 by default
+---@field cursor? string of the page before
+---@field page? integer instead of a cursor: the number of the page
+---@field per_page? integer
+---@field with_deleted? boolean
+
+---@class tycho.repository.Page
+---@field items table<string, any>[]
+---@field next_cursor? string of the next page; nil: there is none
+---@field page? integer with page numbers; and so below
+---@field per_page? integer
+---@field total? integer
+---@field pages? integer
+
+---A page of entities. By default the newest first, where rows have a time, else by their key.
+---
+---```lua
+---local page = orders:list { where = { user_id = id }, limit = 20, cursor = req.query.cursor }
+---local numbered = orders:list { order = { "state", "-amount" }, page = 3, per_page = 50 }
+---```
+---@async
+---@param opts? tycho.repository.ListOptions
+---@return tycho.repository.Page
+function Repository:list(opts)
+  opts = check_opts(opts, LIST)
+  local order = pages.order(self.described, opts.order)
+  if opts.page or opts.per_page then
+    return numbered_page(self, opts, order)
+  end
+  local limit = count_of(self, "limit", opts.limit, self.limit)
+  local tree = tree_of(self, opts.where, opts.with_deleted)
+  if opts.cursor then
+    tree[#tree + 1] = pages.after(self.described, order, opts.cursor)
+  end
+  local items = self.storage:find(tree, order, limit + 1)
+  local more = table.remove(items, limit + 1) ~= nil
+  return {
+    items = json.array(items),
+    next_cursor = more and pages.cursor(self.described, order, items[limit]) or nil,
+  }
+end
+
+---All entities, one after the other, in bounded memory: they are fetched in pages.
+---
+---```lua
+---for user in users:each { where = { active = true }, order = "id" } do ... end
+---```
+---@async
+---@param opts? { where?: table, order?: string|string[], with_deleted?: boolean, batch?: integer }
+---@return fun(): table<string, any>?
+function Repository:each(opts)
+  opts = check_opts(opts, EACH)
+  local page, position = nil, 0
+  local limit = opts.batch or math.min(500, self.limit_max)
+  return function()
+    position = position + 1
+    if page and not page.items[position] and not page.next_cursor then
+      return nil
+    elseif not page or not page.items[position] then
+      page, position = self:list {
+        where = opts.where, order = opts.order, with_deleted = opts.with_deleted, limit = limit,
+        cursor = page and page.next_cursor,
+      }, 1
+    end
+    return page.items[position]
+  end
+end
+
+---Makes a row; what is not given has the model's default. Returns it as it is in the table.
+---
+---```lua
+---local user = users:insert { email = "ann@example.com" }
+---```
+---@async
+---@param given table<string, any>
+---@return table<string, any> entity
+function Repository:insert(given)
+  local row = rows.insertion(self.described, given)
+  return (written(self, row, self.storage.insert, self.storage, row))
+end
+
+---Makes many rows, or none of them, with few statements.
+---
+---```lua
+---local count = tags:insert_many { { name = "red" }, { name = "blue" } }
+---```
+---@async
+---@param list table<string, any>[]
+---@return integer count
+function Repository:insert_many(list)
+  if type(list) ~= "table" or (list[1] == nil and next(list) ~= nil) then
+    blame("%s: a list of rows is wanted", self.described.name)
+  end
+  local all = {}
+  for i, given in ipairs(list) do
+    all[i] = rows.insertion(self.described, given)
+  end
+  if #all == 0 then
+    return 0
+  end
+  return (written(self, nil, self.storage.insert_many, self.storage, all))
+end
+
+-- Is it one of the columns that an existing row gets? By default what was given; never when it was
+-- made. One that was deleted is there again.
+local function is_updated(column, given, chosen)
+  if column.role == "updated" or column.role == "deleted" then
+    return true
+  elseif chosen then
+    return chosen[column.name]
+  end
+  return not column.role and not column.primary and given[column.name] ~= nil
+end
+
+local function columns_to_update(self, given, by, wanted)
+  local described, keys, list = self.described, options.set(by), {}
+  for _, names in ipairs { by, wanted or {} } do
+    for _, name in ipairs(names) do
+      rows.column(described, name)
+    end
+  end
+  local chosen = wanted and options.set(wanted)
+  for _, column in ipairs(described.columns) do
+    if not keys[column.name] and is_updated(column, given, chosen) then
+      list[#list + 1] = column.name
+    end
+  end
+  return list
+end
+
+---Makes a row, or changes the one that has the same values in the unique columns `by`.
+---
+---```lua
+---local user = users:upsert({ email = email, nickname = name }, { by = { "email" } })
+---users:upsert(row, { by = { "email" }, update = { "nickname" } })
+---```
+---@async
+---@param given table<string, any>
+---@param opts { by: string[], update?: string[] } `update`: all that is given, by default
+---@return table<string, any> entity
+function Repository:upsert(given, opts)
+  opts = check_opts(opts, UPSERT)
+  if type(opts.by) ~= "table" or #opts.by == 0 then
+    blame("%s: upsert wants by, a list of unique columns", self.described.name)
+  end
+  local row = rows.insertion(self.described, given)
+  local update = columns_to_update(self, given, opts.by, opts.update)
+  return (written(self, row, self.storage.upsert, self.storage, row, opts.by, update))
+end
+
+local function expected_version(self, target, is_entity, changes)
+  local version = self.described.version
+  if not version then
+    return nil
+  elseif changes and changes[version] ~= nil then
+    return changes[version]
+  end
+  return is_entity and target[version] or nil
+end
+
+-- The change of one row, told what became of it.
+local function change(self, key, changes, expected, with_deleted)
+  local tree = key_tree(self, key, with_deleted)
+  if expected ~= nil then
+    tree[#tree + 1] = { column = self.described.version, op = "eq", value = expected }
+  end
+  local entity = written(self, changes, self.storage.update, self.storage, tree, changes, key)
+  if entity then
+    return entity
+  elseif expected ~= nil and self.storage:count(key_tree(self, key, with_deleted)) > 0 then
+    raise_stale(self, key, expected)
+  end
+  raise_missing(self, key)
+end
+
+---Changes a row. Given an entity, only what differs from it is written, and, where the model has a
+---version, only if nobody else has changed the row since: else it raises `conflict`, with the
+---detail STALE. Given a key, the changes may name the version that is expected.
+---
+---```lua
+---local user = users:update(user, { nickname = "Ann" })
+---users:update(id, { nickname = "Ann", version = req.body.version })
+---```
+---@async
+---@param target any an entity, or a key
+---@param changes table<string, any>
+---@return table<string, any> entity as it is now
+function Repository:update(target, changes)
+  local key, is_entity = rows.key(self.described, target)
+  local differing = rows.changes(self.described, changes, is_entity and target or nil)
+  if next(differing) == nil then
+    return is_entity and target or self:get(key) or raise_missing(self, key)
+  end
+  local updated = self.described.updated
+  if updated and differing[updated] == nil then
+    differing[updated] = values.now()
+  end
+  return (change(self, key, differing, expected_version(self, target, is_entity, changes)))
+end
+
+---Deletes a row; where the model has `soft_delete`, it is kept and left out from then on. Given an
+---entity with a version, only if nobody has changed the row since.
+---
+---```lua
+---local was_there = users:delete(id)
+---users:delete(user, { hard = true })
+---```
+---@async
+---@param target any an entity, or a key
+---@param opts? { hard?: boolean } `hard`: really, in any case
+---@return boolean was_there
+function Repository:delete(target, opts)
+  opts = check_opts(opts, DELETE)
+  local key, is_entity = rows.key(self.described, target)
+  local soft = self.described.soft_delete and not opts.hard
+  local expected = expected_version(self, target, is_entity)
+  local tree = key_tree(self, key, opts.hard)
+  if expected ~= nil then
+    tree[#tree + 1] = { column = self.described.version, op = "eq", value = expected }
+  end
+  local done
+  if soft then
+    done = written(self, nil, self.storage.update, self.storage, tree,
+      { [self.described.soft_delete] = values.now() }, key) ~= nil
+  else
+    done = written(self, nil, self.storage.delete, self.storage, tree) > 0
+  end
+  if not done and expected ~= nil and self.storage:count(key_tree(self, key, opts.hard)) > 0 then
+    raise_stale(self, key, expected)
+  end
+  return done
+end
+
+---Brings a row back that was deleted softly.
+---
+---```lua
+---local user = users:restore(id)
+---```
+---@async
+---@param target any an entity, or a key
+---@return table<string, any> entity
+function Repository:restore(target)
+  local column = self.described.soft_delete
+  if not column then
+    blame("%s: the model has no soft_delete", self.described.name)
+  end
+  return (change(self, (rows.key(self.described, target)), { [column] = null }, nil, true))
+end
+
+---Runs `fn()` so that all that it does with this database is undone if it raises.
+---
+---```lua
+---users:transaction(function()
+---  users:insert(user)
+---  teams:update(team, { size = team.size + 1 })
+---end)
+---```
+---@async
+---@param fn fun(): ...
+---@return any ... what `fn` returned
+function Repository:transaction(fn)
+  return self.storage:transaction(fn)
+end
+
+return base

@@ -1,0 +1,329 @@
+--- Where a repository of tests keeps its rows: a table in memory, with what the model says of it.
+---
+--- Unique columns and indexes hold (of columns and `lower(column)`, also where a column `is null`
+--- or `is not null`), and so do references to repositories in memory that it is told of. Checks,
+--- and defaults that are SQL other than `now()`, are the database's.
+
+local blame = require "tycho._private.blame"
+local columns = require "tycho._private.model_columns"
+local errors = require "tycho.errors"
+local filter_memory = require "tycho._private.filter_memory"
+local json = require "tycho.json"
+local names = require "tycho._private.model_names"
+local rows = require "tycho._private.repository_rows"
+local values = require "tycho._private.model_values"
+
+local null = json.null
+
+---@class tycho.repository.Memory
+local Memory = {}
+Memory.__index = Memory
+
+local memory = {}
+
+-- Uniqueness: what is compared, and which rows it is about.
+local function part_of(text)
+  local lower = text:match("^lower%(([%w_]+)%)$")
+  if lower or columns.is_name(text) then
+    return { name = lower or text, lower = lower ~= nil }
+  end
+end
+
+local function parts_of(list)
+  local parts = {}
+  for i, text in ipairs(list) do
+    parts[i] = part_of(text)
+  end
+  return #parts == #list and parts or nil
+end
+
+local function condition_of(where)
+  if not where then
+    return function() return true end
+  end
+  local name, negated = where:lower():match("^%s*\"?([%w_]+)\"?%s+is%s+(n?o?t?%s*)null%s*$")
+  if not name then
+    return nil
+  end
+  local wants_null = not negated:find("not", 1, true)
+  return function(row)
+    return (row[name] == nil) == wants_null
+  end
+end
+
+local function add_rule(list, name, column_names, where)
+  local parts, applies = parts_of(column_names), condition_of(where)
+  if parts and applies then
+    list[#list + 1] = { name = name, parts = parts, applies = applies, columns = column_names }
+  end
+end
+
+local function rules_of(described)
+  local list = {}
+  add_rule(list, names.primary(described.name), described.primary)
+  for _, unique in ipairs(described.uniques) do
+    add_rule(list, unique.name, unique.columns)
+  end
+  for _, index in ipairs(described.indexes) do
+    if index.unique then
+      add_rule(list, index.name, index.columns, index.where)
+    end
+  end
+  return list
+end
+
+---@param described tycho.model.Table
+---@param references? table<string, tycho.repository.Repository> by table
+---@return tycho.repository.Memory
+function memory.new(described, references)
+  local self = setmetatable({
+    described = described, rows = {}, rules = rules_of(described), serial = 0,
+    references = {},
+  }, Memory)
+  for name, repository in pairs(references or {}) do
+    self.references[name] = repository.storage
+  end
+  self.context = {
+    column = function(...) return rows.comparable(described, ...) end,
+    value = function(column, value) return rows.value(described, column, value) end,
+  }
+  return self
+end
+
+local function value_of(row, part)
+  local value = row[part.name]
+  return part.lower and value and value:lower() or value
+end
+
+-- As in SQL: where one of the values is NULL, nothing is the same.
+local function collides(rule, row, other)
+  if not rule.applies(row) or not rule.applies(other) then
+    return false
+  end
+  for _, part in ipairs(rule.parts) do
+    local mine, its = value_of(row, part), value_of(other, part)
+    if mine == nil or its == nil or not values.equal(mine, its) then
+      return false
+    end
+  end
+  return true
+end
+
+local function fail(self, constraint, what, column_names)
+  error(errors.new("conflict", ("memory: %s constraint failed: %s"):format(what, constraint), {
+    constraint = constraint, table = self.described.name, columns = column_names, public = false,
+    detail = what == "FOREIGN KEY" and "23503" or "23505",
+  }), 0)
+end
+
+local function check_references(self, row)
+  for _, column in ipairs(self.described.columns) do
+    local to = column.references
+    local storage = to and self.references[to.table]
+    local value = row[column.name]
+    if storage and value ~= nil and not storage:has(to.column, value) then
+      fail(self, names.reference(self.described.name, column.name), "FOREIGN KEY", { column.name })
+    end
+  end
+end
+
+-- What the row would collide with.
+local function check_row(self, row, itself)
+  for _, rule in ipairs(self.rules) do
+    for _, other in ipairs(self.rows) do
+      if other ~= itself and collides(rule, row, other) then
+        fail(self, rule.name, "UNIQUE", rule.columns)
+      end
+    end
+  end
+  check_references(self, row)
+end
+
+function Memory:has(column, value)
+  for _, row in ipairs(self.rows) do
+    if row[column] ~= nil and values.equal(row[column], value) then
+      return true
+    end
+  end
+  return false
+end
+
+local function stored(row)
+  local copy = {}
+  for name, value in pairs(row) do
+    if value ~= null then
+      copy[name] = values.copy(value)
+    end
+  end
+  return copy
+end
+
+local function meant(self, tree)
+  local list = {}
+  for _, row in ipairs(self.rows) do
+    if filter_memory.holds(self.context, row, tree) then
+      list[#list + 1] = row
+    end
+  end
+  return list
+end
+
+-- NULL is less than everything.
+local function compare(term, a, b)
+  local mine, its = a[term.name], b[term.name]
+  local order
+  if mine == nil or its == nil then
+    order = mine == its and 0 or (mine == nil and -1 or 1)
+  else
+    order = values.compare(term.column.kind, mine, its)
+  end
+  return term.descending and -order or order
+end
+
+local function sort(list, order)
+  table.sort(list, function(a, b)
+    for _, term in ipairs(order) do
+      local less = compare(term, a, b)
+      if less ~= 0 then
+        return less < 0
+      end
+    end
+    return false
+  end)
+end
+
+function Memory:find(tree, order, limit, offset)
+  local list = meant(self, tree)
+  sort(list, order)
+  local found = {}
+  local first = (offset or 0) + 1
+  for i = first, math.min(#list, limit and first + limit - 1 or #list) do
+    found[#found + 1] = values.copy(list[i])
+  end
+  return found
+end
+
+function Memory:count(tree)
+  return #meant(self, tree)
+end
+
+local function count_up(self, row)
+  local column = self.described.by_name[self.described.primary[1]]
+  if not column.identity then
+    return
+  elseif row[column.name] == nil then
+    self.serial = self.serial + 1
+    row[column.name] = self.serial
+  else
+    self.serial = math.max(self.serial, tonumber(row[column.name]))
+  end
+end
+
+local function check_known(self, row, given)
+  for _, column in ipairs(self.described.columns) do
+    if given[column.name] == nil and columns.is_sql(column.default) then
+      if not column.default.sql:lower():find("^%s*now%(%)%s*$") then
+        blame("%s.%s has SQL for a default: in memory a value is wanted", self.described.name,
+          column.name)
+      end
+      row[column.name] = values.now()
+    end
+  end
+end
+
+function Memory:insert(given)
+  local row = stored(given)
+  check_known(self, row, given)
+  count_up(self, row)
+  check_row(self, row)
+  self.rows[#self.rows + 1] = row
+  return values.copy(row)
+end
+
+function Memory:insert_many(list)
+  self:transaction(function()
+    for _, row in ipairs(list) do
+      self:insert(row)
+    end
+  end)
+  return #list
+end
+
+local function change(self, row, changes)
+  local changed = values.copy(row)
+  for name, value in pairs(changes) do
+    changed[name] = values.copy(value)
+    if value == null then
+      changed[name] = nil
+    end
+  end
+  if self.described.version then
+    changed[self.described.version] = row[self.described.version] + 1
+  end
+  check_row(self, changed, row)
+  for i, other in ipairs(self.rows) do
+    if other == row then
+      self.rows[i] = changed
+    end
+  end
+  return values.copy(changed)
+end
+
+function Memory:upsert(row, by, update)
+  local rule = { parts = parts_of(by), applies = function() return true end }
+  for _, other in ipairs(self.rows) do
+    if collides(rule, stored(row), other) then
+      local changes = {}
+      for _, name in ipairs(update) do
+        changes[name] = row[name]
+      end
+      if next(changes) == nil and not self.described.version then
+        return values.copy(other)
+      end
+      return change(self, other, changes)
+    end
+  end
+  return self:insert(row)
+end
+
+function Memory:update(tree, changes)
+  local row = meant(self, tree)[1]
+  return row and change(self, row, changes)
+end
+
+function Memory:delete(tree)
+  local gone, kept = {}, {}
+  for _, row in ipairs(meant(self, tree)) do
+    gone[row] = true
+  end
+  for _, row in ipairs(self.rows) do
+    if not gone[row] then
+      kept[#kept + 1] = row
+    end
+  end
+  local count = #self.rows - #kept
+  self.rows = kept
+  return count
+end
+
+---What is there, to go back to. Rows are not changed but replaced, so the list is enough.
+function Memory:snapshot()
+  local list, serial = { unpack(self.rows) }, self.serial
+  return function()
+    self.rows, self.serial = list, serial
+  end
+end
+
+function Memory:transaction(fn)
+  local restore = self:snapshot()
+  local function finish(ok, ...)
+    if not ok then
+      restore()
+      error((...), 0)
+    end
+    return ...
+  end
+  return finish(pcall(fn))
+end
+
+return memory

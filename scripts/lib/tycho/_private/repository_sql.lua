@@ -1,0 +1,347 @@
+--- Where a repository keeps its rows: a table of a database.
+---
+--- Columns are always named, so that a column which a later version has added disturbs nobody.
+--- Statements depend on the model and on which columns are written, not on values: the database
+--- has prepared them after a while.
+
+local columns = require "tycho._private.model_columns"
+local database = require "tycho.db"
+local filter_sql = require "tycho._private.filter_sql"
+local json = require "tycho.json"
+local rows = require "tycho._private.repository_rows"
+local values = require "tycho._private.model_values"
+local writers = require "tycho._private.query_writer"
+
+local null = json.null
+
+local PARAMS_MAX = 8000 -- in one statement; the least that any of the databases takes is 32766
+local ROWS_MAX = 500
+
+-- A writer that knows the model's columns.
+local Writer = writers.derive()
+
+local IN_ORDER = { lt = true, le = true, gt = true, ge = true, between = true, order = true }
+
+-- SQLite keeps decimals as text, to be exact. Where more or less is the question, and only there,
+-- they are numbers.
+local function is_text_number(writer, column)
+  return column.kind == "decimal" and writer.dialect.name == "sqlite"
+end
+
+function Writer:column(name, op, value)
+  local column = rows.comparable(self.described, name, op, value)
+  self.as_number = is_text_number(self, column) and IN_ORDER[op] or false
+  if self.as_number then
+    return ("cast(%s as numeric)"):format(self:name(name))
+  end
+  return (self:name(name))
+end
+
+local function wrap(column, value)
+  local param = values.param[column.kind]
+  return param and value ~= null and param(value) or value
+end
+
+function Writer:value(name, value)
+  local column = rows.column(self.described, name)
+  local placed = self:param(wrap(column, rows.value(self.described, column, value)))
+  return self.as_number and ("cast(%s as numeric)"):format(placed) or placed
+end
+
+---@class tycho.repository.Sql
+local Sql = {}
+Sql.__index = Sql
+
+local sql = {}
+
+local function quoted_columns(described)
+  local list = {}
+  for i, column in ipairs(described.columns) do
+    list[i] = ('"%s"'):format(column.name)
+  end
+  return table.concat(list, ", ")
+end
+
+local function readers_of(described)
+  local list = {}
+  for _, column in ipairs(described.columns) do
+    local read = values.read[column.kind]
+    if read then
+      list[#list + 1] = { name = column.name, read = read, column = column }
+    end
+  end
+  return list
+end
+
+-- Does an inserted row hold nothing that only the database knows?
+local function is_known(described)
+  for _, column in ipairs(described.columns) do
+    if columns.is_sql(column.default) then
+      return false
+    end
+  end
+  return true
+end
+
+---@param described tycho.model.Table
+---@param name? string of the database
+---@return tycho.repository.Sql
+function sql.new(described, name)
+  local db = database.use(name or described.database)
+  return setmetatable({
+    db = db, described = described, readers = readers_of(described),
+    columns = quoted_columns(described), source = ('"%s"'):format(described.name),
+    is_known = is_known(described),
+  }, Sql)
+end
+
+-- Asked late: while scripts load, nobody has connected yet.
+local function writer_of(self)
+  self.dialect = self.dialect or writers.dialect(writers.system(self.db))
+  local writer = writers.new(self.dialect, Writer)
+  writer.described = self.described
+  return writer
+end
+
+local function entity_of(self, row)
+  for _, each in ipairs(self.readers) do
+    local value = row[each.name]
+    if value ~= nil then
+      row[each.name] = each.read(value, each.column)
+    end
+  end
+  return row
+end
+
+local function where(writer, tree)
+  local condition = filter_sql.write(writer, tree)
+  return condition and " where " .. condition or ""
+end
+
+local function order_of(writer, order)
+  local terms = {}
+  for i, term in ipairs(order) do
+    local nulls = term.column.null and (term.descending and "last" or "first") or nil
+    terms[i] = writer.dialect.order(writer:column(term.name, "order"), term.descending, nulls)
+  end
+  return #terms > 0 and " order by " .. table.concat(terms, ", ") or ""
+end
+
+---Rows of a filter's tree, in an order.
+---@param tree table
+---@param order table[]
+---@param limit? integer
+---@param offset? integer
+---@return table<string, any>[] entities
+function Sql:find(tree, order, limit, offset)
+  local writer = writer_of(self)
+  local text = ("select %s from %s"):format(self.columns, self.source) .. where(writer, tree)
+    .. order_of(writer, order)
+  if limit then
+    text = text .. " limit " .. writer:param(limit)
+    text = offset and text .. " offset " .. writer:param(offset) or text
+  end
+  local found = self.db.query(text, unpack(writer.params, 1, writer.params.n))
+  for i = 1, #found do
+    entity_of(self, found[i])
+  end
+  return found
+end
+
+---@return integer
+function Sql:count(tree)
+  local writer = writer_of(self)
+  local text = ("select count(*) from %s"):format(self.source) .. where(writer, tree)
+  return self.db.value(text, unpack(writer.params, 1, writer.params.n))
+end
+
+local function key_tree(names, row)
+  local tree = { join = "and" }
+  for i, name in ipairs(names) do
+    tree[i] = { column = name, op = "eq", value = row[name] }
+  end
+  return tree
+end
+
+-- The names of the columns that rows have, in the order of the model.
+local function names_of(described, row)
+  local names = {}
+  for _, column in ipairs(described.columns) do
+    if row[column.name] ~= nil then
+      names[#names + 1] = column.name
+    end
+  end
+  return names
+end
+
+local function insertion(self, writer, list, names)
+  local described, quoted, lines = self.described, {}, {}
+  for i, name in ipairs(names) do
+    quoted[i] = writer:name(name)
+  end
+  for i, row in ipairs(list) do
+    local items = {}
+    for j, name in ipairs(names) do
+      items[j] = writer:param(wrap(described.by_name[name], row[name]))
+    end
+    lines[i] = ("(%s)"):format(table.concat(items, ", "))
+  end
+  return ("insert into %s (%s) values %s"):format(self.source, table.concat(quoted, ", "),
+    table.concat(lines, ", "))
+end
+
+local function without_nulls(row)
+  local entity = {}
+  for name, value in pairs(row) do
+    if value ~= null then
+      entity[name] = value
+    end
+  end
+  return entity
+end
+
+-- The row that was just written, where the database does not return it.
+local function fetch(self, row, names)
+  local found = self:find(key_tree(names, row), {}, 1)
+  return found[1]
+end
+
+---Inserts one row; raises the database's own error.
+---@return table<string, any> entity
+function Sql:insert(row)
+  local writer = writer_of(self)
+  local text = insertion(self, writer, { row }, names_of(self.described, row))
+  local params = writer.params
+  if writer.dialect.has_returning then
+    text = ("%s returning %s"):format(text, self.columns)
+    return (entity_of(self, self.db.one(text, unpack(params, 1, params.n))))
+  end
+  local id = self.db.exec(text, unpack(params, 1, params.n)).last_id
+  local key = self.described.primary[1]
+  if row[key] == nil then
+    row[key] = id
+  end
+  return self.is_known and without_nulls(row) or fetch(self, row, self.described.primary)
+end
+
+local function same_names(a, b)
+  if #a ~= #b then
+    return false
+  end
+  for i, name in ipairs(a) do
+    if b[i] ~= name then
+      return false
+    end
+  end
+  return true
+end
+
+-- As many of the rows from `first` as have the same columns and fit into one statement.
+local function next_chunk(described, list, first)
+  local names = names_of(described, list[first])
+  local most = math.max(1, math.min(ROWS_MAX, math.floor(PARAMS_MAX / #names)))
+  local chunk = { list[first] }
+  while #chunk < most and list[first + #chunk]
+    and same_names(names, names_of(described, list[first + #chunk])) do
+    chunk[#chunk + 1] = list[first + #chunk]
+  end
+  return chunk, names
+end
+
+---Inserts all rows or none.
+---@param list table<string, any>[]
+---@return integer count
+function Sql:insert_many(list)
+  self.db.transaction(function()
+    local first = 1
+    while first <= #list do
+      local chunk, names = next_chunk(self.described, list, first)
+      local writer = writer_of(self)
+      local text = insertion(self, writer, chunk, names)
+      self.db.exec(text, unpack(writer.params, 1, writer.params.n))
+      first = first + #chunk
+    end
+  end)
+  return #list
+end
+
+---Inserts a row, or changes the one that has the same values in the columns `by`.
+---@param row table<string, any>
+---@param by string[]
+---@param update string[] columns that get the new row's value
+---@return table<string, any> entity
+function Sql:upsert(row, by, update)
+  local writer = writer_of(self)
+  local described, keys, set = self.described, {}, {}
+  local text = insertion(self, writer, { row }, names_of(described, row))
+  for i, name in ipairs(by) do
+    keys[i] = writer:name(name)
+  end
+  for i, name in ipairs(update) do
+    set[i] = { writer:name(name) }
+  end
+  if described.version then
+    local version = writer:name(described.version)
+    set[#set + 1] = { version, ("%s.%s + 1"):format(self.source, version) }
+  end
+  text = text .. writer.dialect.on_conflict(keys, set)
+  if writer.dialect.has_returning and #set > 0 then
+    text = ("%s returning %s"):format(text, self.columns)
+    return (entity_of(self, self.db.one(text, unpack(writer.params, 1, writer.params.n))))
+  end
+  self.db.exec(text, unpack(writer.params, 1, writer.params.n))
+  return fetch(self, row, by)
+end
+
+local function assignments(self, writer, changes)
+  local described, set = self.described, {}
+  for _, column in ipairs(described.columns) do
+    local value = changes[column.name]
+    if value ~= nil then
+      set[#set + 1] = ("%s = %s"):format(writer:name(column.name),
+        writer:param(wrap(column, value)))
+    end
+  end
+  if described.version then
+    local version = writer:name(described.version)
+    set[#set + 1] = ("%s = %s + 1"):format(version, version)
+  end
+  return table.concat(set, ", ")
+end
+
+---Changes the row that the tree means, and counts its version up.
+---@param tree table
+---@param changes table<string, any>
+---@param key table<string, any>
+---@return table<string, any>? entity nil if there is none
+function Sql:update(tree, changes, key)
+  local writer = writer_of(self)
+  local text = ("update %s set %s"):format(self.source, assignments(self, writer, changes))
+    .. where(writer, tree)
+  local params = writer.params
+  if writer.dialect.has_returning then
+    local row = self.db.one(("%s returning %s"):format(text, self.columns),
+      unpack(params, 1, params.n))
+    return row and entity_of(self, row)
+  end
+  local done = self.db.exec(text, unpack(params, 1, params.n))
+  -- MySQL may count only rows that became others: one that stayed the same is still meant.
+  if done.changes == 0 then
+    return self:find(tree, {}, 1)[1]
+  end
+  return fetch(self, key, self.described.primary)
+end
+
+---@return integer count
+function Sql:delete(tree)
+  local writer = writer_of(self)
+  local text = ("delete from %s"):format(self.source) .. where(writer, tree)
+  return self.db.exec(text, unpack(writer.params, 1, writer.params.n)).changes
+end
+
+---Runs `fn` so that all it does is undone if it raises.
+function Sql:transaction(fn)
+  return self.db.transaction(fn)
+end
+
+return sql

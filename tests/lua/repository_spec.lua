@@ -1,0 +1,39 @@
+local contract = require "tests.lua.repository_contract"
+local repository = require "tycho.repository"
+local tables = require "tests.lua.model_tables"
+
+local function kept_in_memory(models)
+  local by_table, made = {}, {}
+  for _, each in ipairs(models) do
+    by_table[each.table.name] = each
+  end
+  local function new(each, opts)
+    local name = each.table.name
+    if not made[name] then
+      local all = { references = {} }
+      for key, value in pairs(opts or {}) do
+        all[key] = value
+      end
+      for _, column in ipairs(each.table.columns) do
+        local to = column.references
+        all.references[to and to.table or ""] = to and new(by_table[to.table])
+      end
+      made[name] = repository.memory(each, all)
+    end
+    return made[name]
+  end
+  return new
+end
+
+local function kept_in_tables(models)
+  tables.create(models)
+  return repository.new
+end
+
+describe("a repository in memory", function()
+  contract(kept_in_memory)
+end)
+
+describe("a repository in a database", function()
+  contract(kept_in_tables)
+end)
