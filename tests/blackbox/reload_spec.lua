@@ -1,4 +1,6 @@
 -- Scripts change while the server runs: all workers or none, and no request notices.
+--
+-- TYCHO_TEST_LONG=1 reloads a hundred times, which is what docs/promises.md tells of.
 
 local broken = require "tests.blackbox.support.broken"
 local clock = require "tests.blackbox.support.clock"
@@ -7,6 +9,8 @@ local load = require "tests.blackbox.support.load"
 local proc = require "tests.blackbox.support.proc"
 local process = require "tycho.process"
 local server = require "tests.blackbox.support.server"
+
+local RELOADS = os.getenv "TYCHO_TEST_LONG" == "1" and 100 or 30
 
 -- Says its version before and after a wait, the second time from a module of its own.
 local APP = [[
@@ -260,7 +264,7 @@ describe("a rollback", function()
   end)
 end)
 
-describe("a hundred reloads in a minute under load", function()
+describe("reloads, a hundred in a minute, under load", function()
   after_each(server.clean_up)
 
   local function memory(s)
@@ -295,23 +299,23 @@ describe("a hundred reloads in a minute under load", function()
     local base = load.run { port = s.port, rate = 300, duration = 5 }
     local before
 
-    local result = reload_under_load(s, 0, 100, function(i)
-      before = i == 20 and memory(s) or before
+    local result = reload_under_load(s, 0, RELOADS, function(i)
+      before = i == 10 and memory(s) or before
     end)
     local grown = (memory(s) - before) / 1024 / 1024
 
-    result.ledger:assert_all_ok(15000)
-    assert.equal(101, s:metrics():sum("tycho_reloads_total", { result = "committed" }))
+    result.ledger:assert_all_ok(RELOADS * 150)
+    assert.equal(RELOADS + 1, s:metrics():sum("tycho_reloads_total", { result = "committed" }))
     clock.eventually(function() return s:metrics():sum "tycho_generations_alive" == 1 end)
     if server.is_instrumented() then
       return
     end
     assert.is_true(grown < 2, ("three processes grew by %.1f MiB"):format(grown))
     local attempts = 0
-    while is_slower(base, result) and attempts < 5 do
+    while is_slower(base, result) and attempts < 8 do
       attempts = attempts + 1 -- other work on the machine comes and goes: compare what is close by
       base = load.run { port = s.port, rate = 300, duration = 3 }
-      result = reload_under_load(s, 100 * attempts, 5, function() end)
+      result = reload_under_load(s, 1000 * attempts, 5, function() end)
       result.ledger:assert_all_ok(500)
     end
     assert.is_false(is_slower(base, result), base.ledger:summary() .. result.ledger:summary())
