@@ -25,6 +25,7 @@
 # mariadb-install-db, is done once for all tests of this machine, and copied. When the one who
 # started it dies, the server dies. Root starts servers as nobody, as PostgreSQL wants it.
 set -euo pipefail
+script=$(realpath "$0")
 
 fail() { echo "database.sh: $*" >&2; exit 1; }
 
@@ -95,7 +96,7 @@ remove_orphans() {
 # usage: take_template NAME, where make_NAME FOLDER makes one
 take_template() {
     local sum template
-    sum=$(cat "$0" <("version_of_$1") | cksum)
+    sum=$(cat "$script" <("version_of_$1") | cksum)
     template=$base/template-$1-${sum%% *}
     (
         flock 9
@@ -220,7 +221,6 @@ run_pgbouncer() {
         printf '%s\n' "listen_addr=127.0.0.1" "listen_port=$port" "unix_socket_dir=$folder" \
             auth_type=any pool_mode=transaction "${settings[@]}"
     } >"$folder/pgbouncer.ini"
-    cd "$folder"
     become KILL "$(first_of /usr/sbin/pgbouncer)" "$folder/pgbouncer.ini"
 }
 
@@ -261,5 +261,6 @@ remove_orphans
 [ ! -d "$folder" ] || sweep "$folder"
 make_folder "$folder"
 echo "$port" >"$folder/port"
+cd "$folder" # the server may not be allowed to be where we are
 exec >"$folder/log.$$" 2>&1 </dev/null
 "run_$1"
