@@ -2,10 +2,11 @@
 local app = require "tycho.app"
 local config = require "tycho.config"
 local crypto = require "tycho.crypto"
-local db = require "tycho.db"
 local errors = require "tycho.errors"
 local jwt = require "tycho.jwt"
 local log = require "tycho.log"
+local models = require "app.models"
+local repository = require "tycho.repository"
 local tycho = require "tycho"
 
 local LIFETIME = 24 * 60 * 60
@@ -14,6 +15,7 @@ local ISSUER = "tycho-reference"
 
 local tokens = { lifetime = LIFETIME }
 
+local settings = repository.new(models.Setting)
 local secret = config.get "app.auth.secret"
 
 app.check(function()
@@ -28,9 +30,13 @@ end)
 -- find it in the database.
 local function development_secret()
   log.warn "app.auth.secret is not set: tokens are signed with a key that is kept in the database"
-  db.exec("insert into settings (name, value) values ('auth.secret', $1) on conflict do nothing",
-    crypto.base64url(crypto.random(SECRET_MIN)))
-  return db.value "select value from settings where name = 'auth.secret'"
+  local found = settings:get "auth.secret"
+  if not found then
+    tycho.try(settings.insert, settings,
+      { name = "auth.secret", value = crypto.base64url(crypto.random(SECRET_MIN)) })
+    found = settings:get "auth.secret" or error "the settings cannot be written"
+  end
+  return found.value
 end
 
 local key

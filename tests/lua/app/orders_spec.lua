@@ -80,7 +80,8 @@ describe("an order's status", function()
   it("is EXPIRED when nobody paid in time", function()
     local user, token = new_user()
     local order = orders.create(user.id, { product = "tea", amount = 1, currency = "CNY" })
-    db.exec("update orders set expires_at = $1 where id = $2", time.iso(time.now() - 1), order.id)
+    db.exec("update orders set expires_at = $1 where id = $2", db.timestamp(time.now() - 1),
+      order.id)
 
     assert.equal("EXPIRED", status(token, order.order_no).json.data.state)
     assert.equal("EXPIRED", list(token).json.data.items[1].state)
@@ -132,7 +133,7 @@ describe("the list of orders", function()
       local order = orders.create(user.id, { product = "p" .. i, amount = i, currency = "CNY" })
       -- some in the same millisecond
       db.exec("update orders set created_at = $1 where id = $2",
-        ("2026-01-01T00:00:0%d.000Z"):format(math.floor(i / 3)), order.id)
+        db.timestamp(("2026-01-01T00:00:0%dZ"):format(math.floor(i / 3))), order.id)
       table.insert(wanted, 1, "p" .. i)
     end
 
