@@ -30,6 +30,9 @@ struct ty_sql_driver {
     struct ty_slice (*name)(const struct ty_sql_op *op, struct ty_sql_cursor *cursor);
     void (*cell)(struct ty_sql_op *op, struct ty_sql_cursor *cursor, struct ty_sql_value *value);
     void (*op_close)(struct ty_sql_op *op); /* of this one, not of its batch */
+    /* NULL where there is no LISTEN. */
+    void (*listen)(struct ty_sql *db, struct ty_sql_listener *listener);
+    void (*unlisten)(struct ty_sql_listener *listener);
 };
 
 /* First member of a driver's own. */

@@ -142,6 +142,7 @@ void pool_forget_result(struct ty_pool *pool, struct ty_sql_op *op)
         pool->driver->sql.op_close(at);
         at->result = NULL;
         at->status = 0;
+        at->bounce = false;
         memset(&at->error, 0, sizeof(at->error));
         at->constraint[0] = at->table[0] = at->column[0] = '\0';
         at->changes = at->last_id = 0;

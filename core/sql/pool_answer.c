@@ -76,8 +76,21 @@ static bool was_hit(struct ty_pool_conn *conn, struct ty_sql_op *op)
         op->status = UV_ECANCELED;
         return false;
     }
-    op->status = -1; /* by somebody else: an administrator */
-    return conn->suspects > 0 && !conn->tx && op->tries < POOL_TRIES_MAX &&
+    op->status = -1;
+    if (!conn->suspects || conn->tx)
+        return false; /* by somebody else: an administrator */
+    if (op->tries < POOL_TRIES_MAX && !conn->pool->state->closing)
+        return true;
+    ty_sql_fail(op, pool_system(conn->pool), TY_ERR_UNAVAILABLE, "pool.cancelled",
+                "%s: the statement was ended together with one before it",
+                conn->pool->options.name);
+    return false;
+}
+
+/* The driver says that it did nothing, and why would not happen again. */
+static bool has_bounced(const struct ty_pool_conn *conn, const struct ty_sql_op *op)
+{
+    return op->bounce && !conn->tx && op->tries < POOL_TRIES_MAX && !atomic_load(&op->cancelled) &&
            !conn->pool->state->closing;
 }
 
@@ -108,7 +121,7 @@ void ty_pool_done(struct ty_pool_conn *conn, struct ty_sql_op *op, bool clean)
     struct ty_pool_state_ *state = pool->state;
 
     take_head(conn, op);
-    bool again = was_hit(conn, op);
+    bool again = was_hit(conn, op) || has_bounced(conn, op);
     if (conn->suspects)
         conn->suspects--;
     conn->blame = TY_POOL_NO_BLAME;

@@ -6,6 +6,7 @@
 
 static const struct ty_sql_driver *const drivers[] = {
     &ty_sqlite_driver,
+    &ty_postgres_driver,
 };
 
 /* Is `scheme`, of that length, one of the words? */
@@ -106,6 +107,22 @@ struct ty_slice ty_sql_name(const struct ty_sql_op *op, struct ty_sql_cursor *cu
 void ty_sql_cell(struct ty_sql_op *op, struct ty_sql_cursor *cursor, struct ty_sql_value *value)
 {
     op->driver->cell(op, cursor, value);
+}
+
+bool ty_sql_can_listen(const struct ty_sql *db)
+{
+    return db->driver->listen;
+}
+
+void ty_sql_listen(struct ty_sql *db, struct ty_sql_listener *listener)
+{
+    listener->db = db;
+    db->driver->listen(db, listener);
+}
+
+void ty_sql_unlisten(struct ty_sql_listener *listener)
+{
+    listener->db->driver->unlisten(listener);
 }
 
 void ty_sql_op_close(struct ty_sql_op *op)

@@ -176,7 +176,11 @@ struct ty_sql_op {
     int place; /* where it is: private to whoever keeps it */
     unsigned tries;
     atomic_bool cancelled;
-    bool bounce;           /* SQLite: it turned out to write: give it to the writer */
+    bool bounce; /* it did nothing and is to be started again. SQLite: it turned out to write; by
+                    the writer. PostgreSQL: it was prepared for a table that has changed */
+    uint64_t known; /* PostgreSQL: the number of its text, */
+    unsigned steps; /* how many answers it gets, */
+    bool prepares;  /* and is the first one that of its preparation? */
     const char *statement; /* SQLite: what runs of a script */
     int code;              /* SQLite's extended code */
     struct ty_work work;
@@ -245,3 +249,46 @@ bool ty_sql_from_text(enum ty_sql_type type, struct ty_slice text, struct ty_buf
 
 /* Frees the result, of a whole batch too; the op may be used again after it was zeroed. */
 void ty_sql_op_close(struct ty_sql_op *op);
+
+/* ---- notifications: LISTEN, where the database has it (PostgreSQL)
+ *
+ * A database has one connection in each process on which it listens, for all listeners, while there
+ * are any. It comes back by itself when it is lost; what was sent meanwhile is lost, and listeners
+ * are told so. It takes one place of `pool_max`. */
+
+enum ty_sql_heard_event {
+    TY_SQL_LISTENING, /* for the first time: from now on nothing is missed */
+    TY_SQL_NOTIFIED,
+    TY_SQL_DEAF,      /* it does not, for now: see `error`; tried again by itself, unless `over` */
+    TY_SQL_HEARING,   /* again: something may have been missed since TY_SQL_DEAF */
+};
+
+struct ty_sql_heard {
+    enum ty_sql_heard_event event;
+    struct ty_slice payload; /* NOTIFIED */
+    int sender;              /* NOTIFIED: the server's process of whoever sent it */
+    struct ty_error error;   /* DEAF */
+    bool over;               /* DEAF: it will never listen: only ty_sql_unlisten() is left */
+};
+
+/* The caller's memory, zeroed, until ty_sql_unlisten(). */
+struct ty_sql_listener {
+    const char *channel; /* case matters: LISTEN "channel". At most 63 bytes */
+    /* From the loop, never from inside of these functions. May call ty_sql_unlisten(). `heard` is
+     * borrowed for the call. */
+    void (*heard)(struct ty_sql_listener *listener, const struct ty_sql_heard *heard);
+    void *arg; /* the caller's */
+
+    /* Private to core/sql. */
+    struct ty_sql *db;
+    bool is_on, was_on, is_deaf;
+    struct ty_sql_listener *next, **prev;
+};
+
+bool ty_sql_can_listen(const struct ty_sql *db);
+
+/* Only where ty_sql_can_listen(). Notifications are sent with `select pg_notify($1, $2)`. */
+void ty_sql_listen(struct ty_sql *db, struct ty_sql_listener *listener);
+
+/* Nothing is told any more. All listeners end before ty_sql_close(). */
+void ty_sql_unlisten(struct ty_sql_listener *listener);
