@@ -60,8 +60,8 @@ function orders.find(user_id, order_no)
   return order and current(order) or errors.raise "order.not_found"
 end
 
--- The newest first. Returns a page and the cursor of the next one, nil if there is none. A page ends
--- at an order, not at a number: new orders neither repeat nor hide others.
+-- The newest first. Returns a page and the cursor of the next one, nil if there is none. A page
+-- ends at an order, not at a number: new orders neither repeat nor hide others.
 function orders.list(user_id, limit, cursor)
   local page, err = tycho.try(placed.list, placed, {
     where = { user_id = user_id }, order = { "-created_at", "-id" }, limit = limit, cursor = cursor,
