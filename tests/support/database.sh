@@ -89,7 +89,7 @@ remove_orphans() {
     local folder pid
     for folder in "$base"/[0-9]*; do
         pid=${folder##*/}
-        [ ! -e "$folder" ] || [ -d "/proc/${pid%%.*}" ] || remove "$folder"
+        [ ! -e "$folder" ] || [ -d "/proc/${pid%%.*}" ] || remove "$folder" || true
     done
 }
 
@@ -101,7 +101,8 @@ take_template() {
     (
         flock 9
         if [ ! -d "$template" ]; then
-            rm -rf "$base/template-$1-"* # of other versions, or half done
+            find "$base" -maxdepth 1 -name "template-$1-*" -mmin +1440 -exec rm -rf {} + # older
+            rm -rf "$template.new"                                                       # half done
             make_folder "$template.new"
             "make_$1" "$template.new" >"$base/$1.log" 2>&1 || fail "$(cat "$base/$1.log")"
             mv "$template.new" "$template"
