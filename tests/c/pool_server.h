@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "sql/pool_private.h"
+#include "tycho/log.h"
 
 enum { FAKE_DEPTH = 4, FAKE_CONNS = 64 };
 
