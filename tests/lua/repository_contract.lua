@@ -12,6 +12,7 @@ local model = require "tycho.model"
 local query = require "tycho.query"
 local registry = require "tycho._private.model_registry"
 local tycho = require "tycho"
+local unit_of_work = require "tycho.unit_of_work"
 
 -- A module has not the environment of a spec.
 local before_each, describe, it = busted.before_each, busted.describe, busted.it
@@ -516,6 +517,50 @@ local function changing(new)
     assert.is_nil(ok)
     assert.equal("red", column_of(teams:list().items, "label"))
     assert.equal(7, entries:transaction(function() return 7 end))
+  end)
+
+  it("does a unit of work as one, over several repositories", function()
+    local teams, entries = new(M.Team), new(M.Entry)
+    teams:insert { label = "red" }
+
+    local function work(fails)
+      unit_of_work.run(function()
+        teams:insert { label = "blue" }
+        tycho.try(unit_of_work.run, function()
+          entries:insert { label = "undone alone" }
+          error(errors.new("conflict", "no"), 0)
+        end)
+        entries:insert { label = "e" }
+        teams:update(1, { label = "pink" })
+        teams:insert { label = fails and "pink" or "green" }
+      end)
+    end
+
+    assert.equal("conflict", raised(work, true).kind)
+    assert.equal("red", column_of(teams:list({ order = "id" }).items, "label"))
+    assert.equal(0, entries:count())
+
+    work(false)
+    assert.equal("pink blue green", column_of(teams:list({ order = "id" }).items, "label"))
+    assert.equal("e", column_of(entries:list().items, "label"))
+  end)
+
+  it("does a unit again whose row somebody else has changed", function()
+    local users = new(M.User)
+    local id = users:insert({ email = "ann@example.com" }).id
+    local tries = 0
+
+    unit_of_work.run(function()
+      tries = tries + 1
+      local user = users:get(id)
+      if tries < 3 then
+        user.version = 0
+      end
+      users:update(user, { login_count = tries })
+    end, { retry = 5 })
+
+    assert.equal(3, tries)
+    assert.equal(3, users:get(id).login_count)
   end)
 end
 

@@ -11,6 +11,7 @@ local filter_memory = require "tycho._private.filter_memory"
 local json = require "tycho.json"
 local names = require "tycho._private.model_names"
 local rows = require "tycho._private.repository_rows"
+local unit = require "tycho._private.unit"
 local values = require "tycho._private.model_values"
 
 local null = json.null
@@ -232,6 +233,7 @@ local function check_known(self, row, given)
 end
 
 function Memory:insert(given)
+  unit.keep(self)
   local row = stored(given)
   check_known(self, row, given)
   count_up(self, row)
@@ -250,6 +252,7 @@ function Memory:insert_many(list)
 end
 
 local function change(self, row, changes)
+  unit.keep(self)
   local changed = values.copy(row)
   for name, value in pairs(changes) do
     changed[name] = values.copy(value)
@@ -292,6 +295,7 @@ function Memory:update(tree, changes)
 end
 
 function Memory:delete(tree)
+  unit.keep(self)
   local gone, kept = {}, {}
   for _, row in ipairs(meant(self, tree)) do
     gone[row] = true

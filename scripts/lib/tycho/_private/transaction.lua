@@ -32,7 +32,11 @@ local open_count = 0
 ---@return tycho.db.Transaction?
 function transaction.current(name)
   local open = open_count > 0 and fibers.running() and rawget(fibers.context(), OPEN)
-  return open and open[name] or nil
+  local tx = open and open[name] or nil
+  if tx and tx.deferred then
+    return tx.deferred()
+  end
+  return tx
 end
 
 ---Raises, as the fault of whoever called the caller, for what is no statement.
@@ -117,6 +121,43 @@ end
 local function run(tx, fn)
   local open, outer = enter(tx)
   return leave(tx, open, outer, pcall(fn, tx))
+end
+
+---A transaction of the running fiber that begins when something asks for it, if anything does.
+---@param name string of the database
+---@param opts tycho.db.TransactionOptions
+---@param on_begin fun()
+---@return fun(ok: boolean, ...): ... finish commits and returns the rest, or undoes and raises it
+function transaction.defer(name, opts, on_begin)
+  local context = fibers.context()
+  local open = rawget(context, OPEN) or {}
+  local outer, tx = open[name], nil
+  rawset(context, OPEN, open)
+  open_count = open_count + 1
+
+  local function begin()
+    on_begin()
+    local handle = check(core.begin(name, opts.read_only == true, opts.isolation))
+    tx = setmetatable({ handle = handle, level = 0, name = name, target = name }, Transaction)
+    open[name] = tx
+    if IS_DEV then
+      fibers.holds(true)
+    end
+    return tx
+  end
+  open[name] = { deferred = begin }
+
+  return function(ok, ...)
+    if tx then
+      return leave(tx, open, outer, ok, ...)
+    end
+    open[name] = outer
+    open_count = open_count - 1
+    if not ok then
+      error((...), 0)
+    end
+    return ...
+  end
 end
 
 local function check_retry(retry, level)

@@ -1,0 +1,48 @@
+--- The unit of work that a fiber is in, and what has to be undone with it.
+---
+--- Databases undo their part by themselves; what is kept in memory says here how to go back.
+
+local fibers = require "tycho.core.fiber"
+
+local unit = {}
+
+local KEY = {}
+local count = 0
+
+---The innermost one of the running fiber, or nil. A child fiber has none.
+---@return table?
+function unit.current()
+  return count > 0 and fibers.running() and rawget(fibers.context(), KEY) or nil
+end
+
+---@return table unit
+function unit.enter()
+  local context = fibers.context()
+  local entered = { outer = rawget(context, KEY), kept = {}, undo = {}, context = context }
+  rawset(context, KEY, entered)
+  count = count + 1
+  return entered
+end
+
+---@param entered table
+---@param ok boolean shall what was done stay?
+function unit.leave(entered, ok)
+  rawset(entered.context, KEY, entered.outer)
+  count = count - 1
+  for i = ok and 0 or #entered.undo, 1, -1 do
+    entered.undo[i]()
+  end
+end
+
+---Remembers how a store in memory is now, before it is changed: once in each unit.
+---@param store { snapshot: fun(self): fun() }
+function unit.keep(store)
+  local current = unit.current()
+  while current and not current.kept[store] do
+    current.kept[store] = true
+    current.undo[#current.undo + 1] = store:snapshot()
+    current = current.outer
+  end
+end
+
+return unit
