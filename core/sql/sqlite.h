@@ -75,6 +75,7 @@ struct ty_sqlite_tx {
     struct ty_sql_op *head, **tail; /* the first one runs */
     bool read_only;
     bool begun;            /* BEGIN was sent */
+    bool keys_off;         /* foreign keys are looked at when it commits, not before */
     bool dead;             /* rolled back by an error */
     bool ended;            /* its last operation was started */
     struct ty_sql_op last; /* the rollback of ty_sqlite_tx_drop() */

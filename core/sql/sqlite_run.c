@@ -168,6 +168,57 @@ static int begin(struct ty_sqlite_conn *conn, struct ty_sql_op *op)
     return 0;
 }
 
+/* The one setting that a transaction may change for itself, with its first statement: a table that
+ * others refer to can then be made anew without their being told that its rows are gone. What leads
+ * nowhere in the end is not committed. */
+static const char KEYS_OFF[] = "pragma foreign_keys = off";
+
+static bool wants_keys_off(const struct ty_sqlite_tx *tx, const struct ty_sql_op *op)
+{
+    return !tx->begun && !tx->read_only && op->verb == TY_SQL_RUN && strcmp(op->sql, KEYS_OFF) == 0;
+}
+
+static int begin_without_keys(struct ty_sqlite_conn *conn, struct ty_sql_op *op)
+{
+    if (ty_sqlite_conn_exec(conn, op, KEYS_OFF) < 0)
+        return -1;
+    conn->tx->keys_off = true;
+    return begin(conn, op);
+}
+
+static int check_keys(struct ty_sqlite_conn *conn, struct ty_sql_op *op)
+{
+    sqlite3_stmt *stmt = NULL;
+    int code;
+
+    conn->trusted = true;
+    code = sqlite3_prepare_v2(conn->handle, "PRAGMA foreign_key_check", -1, &stmt, NULL);
+    if (code == SQLITE_OK)
+        code = sqlite3_step(stmt);
+    conn->trusted = false;
+    sqlite3_finalize(stmt);
+    if (code == SQLITE_ROW)
+        return ty_sqlite_fail(op, TY_ERR_CONFLICT, "SQLITE_CONSTRAINT_FOREIGNKEY",
+                              "FOREIGN KEY constraint failed");
+    return code == SQLITE_DONE ? 0 : ty_sqlite_fail_code(conn, op, code);
+}
+
+/* What belongs to the connection, for whoever uses it next. */
+static void restore(struct ty_sqlite_conn *conn, const char *sql)
+{
+    conn->trusted = true;
+    if (sqlite3_exec(conn->handle, sql, NULL, NULL, NULL) != SQLITE_OK)
+        conn->broken = true;
+    conn->trusted = false;
+}
+
+static int commit(struct ty_sqlite_conn *conn, struct ty_sql_op *op)
+{
+    if (conn->tx->keys_off && check_keys(conn, op) < 0)
+        return -1;
+    return ty_sqlite_conn_exec(conn, op, "COMMIT");
+}
+
 static int end(struct ty_sqlite_conn *conn, struct ty_sql_op *op)
 {
     struct ty_sqlite_tx *tx = conn->tx;
@@ -177,14 +228,12 @@ static int end(struct ty_sqlite_conn *conn, struct ty_sql_op *op)
         return 0;
     ty_sqlite_shut_cursors(conn);
     if (op->verb == TY_SQL_COMMIT && tx->begun)
-        status = ty_sqlite_conn_exec(conn, op, "COMMIT");
+        status = commit(conn, op);
     undo(conn, "ROLLBACK");
-    if (tx->read_only && conn->writes) {
-        conn->trusted = true;
-        if (sqlite3_exec(conn->handle, "PRAGMA query_only=OFF", NULL, NULL, NULL) != SQLITE_OK)
-            conn->broken = true;
-        conn->trusted = false;
-    }
+    if (tx->read_only && conn->writes)
+        restore(conn, "PRAGMA query_only=OFF");
+    if (tx->keys_off)
+        restore(conn, "PRAGMA foreign_keys=ON");
     return status;
 }
 
@@ -213,6 +262,8 @@ static int run_in_tx(struct ty_sqlite_conn *conn, struct ty_sql_op *op)
                                 "the transaction was rolled back by an earlier error");
     else if (op->verb == TY_SQL_COMMIT || op->verb == TY_SQL_ROLLBACK)
         status = 0;
+    else if (wants_keys_off(tx, op))
+        return begin_without_keys(conn, op);
     else
         status = begin(conn, op);
 

@@ -31,9 +31,14 @@ local function is_value(text)
 end
 
 -- An expression is in brackets, a value is not.
-function ddl:default_of(column)
-  local text = base.default_of(self, column)
+local function bracketed(text)
   return text and (is_value(text) and text or "(" .. text .. ")")
+end
+
+ddl.bracketed = bracketed
+
+function ddl:default_of(column)
+  return (bracketed(base.default_of(self, column)))
 end
 
 ---Can ALTER TABLE add it? Else the table is made anew.

@@ -28,7 +28,7 @@ local function rename(list, live, wanted)
     if old and not wanted.by_name[from] then
       differ(list, "rename_column", live, column.name, { wanted = column, live = { name = from } })
       live.by_name[from], live.by_name[column.name] = nil, old
-      old.name = column.name
+      old.name, old.was = column.name, from
       compare.rename_uses(live, from, column.name)
     end
   end

@@ -8,7 +8,8 @@ local obstacles = {}
 local quote = base.quote
 
 local function any(db, from, ...)
-  return db.one("select 1 as found from " .. from:format(...) .. " limit 1") ~= nil
+  local sql = "select 1 as found from " .. from:format(...)
+  return db.one(sql:find(" limit ", 1, true) and sql or sql .. " limit 1") ~= nil
 end
 
 local WRITE = "write a migration (tycho db new)"
@@ -28,7 +29,7 @@ local function change_null(db, difference)
   if difference.wanted.null then
     return nil
   end
-  local name = difference.from or difference.name
+  local name = difference.live.was or difference.name
   local count = tonumber(db.value(("select count(*) from %s where %s is null"):format(
     quote(difference.table), quote(name))))
   if count > 0 then
@@ -48,10 +49,23 @@ local function has_all(live, names)
   return true
 end
 
-local function add_index(db, difference, live)
+-- A column that is added has the same default in every row.
+local function add_unique_column(db, difference, wanted)
+  local name = difference.wanted.parts[1]
+  local column = wanted.by_name[name]
+  if not difference.wanted.parts[2] and column and column.default
+    and any(db, "%s limit 1 offset 1", quote(difference.table)) then
+    return ("all rows of %s would have the same %s: take away its default, or fill it in a "
+      .. "migration"):format(difference.table, name)
+  end
+end
+
+local function add_index(db, difference, live, wanted)
   local index = difference.wanted
-  if not index.unique or index.where or not has_all(live, index.parts) then
+  if not index.unique or index.where then
     return nil
+  elseif not has_all(live, index.parts) then
+    return add_unique_column(db, difference, wanted)
   end
   local list, filled = base.quote_all(index.parts), {}
   for i, name in ipairs(index.parts) do
@@ -76,7 +90,7 @@ local function add_check(db, difference, live)
   end
 end
 
-local function add_reference(db, difference, live, shapes)
+local function add_reference(db, difference, live, _, shapes)
   local reference = difference.wanted
   local target = shapes[reference.table]
   if not target or not has_all(live, reference.columns)
@@ -130,11 +144,12 @@ end
 ---@param db tycho.db.Database
 ---@param difference tycho.schema_sync.Difference
 ---@param live? tycho.schema_sync.Shape before anything was renamed
+---@param wanted tycho.schema_sync.Shape
 ---@param shapes table<string, tycho.schema_sync.Shape> all live ones
 ---@return string?
-function obstacles.of(db, difference, live, shapes)
+function obstacles.of(db, difference, live, wanted, shapes)
   local find = live and FIND[difference.action]
-  return find and find(db, difference, live, shapes) or nil
+  return find and find(db, difference, live, wanted, shapes) or nil
 end
 
 return obstacles

@@ -77,7 +77,7 @@ end
 local function refusal_of(job, difference, live, wanted)
   local index = difference.action:find("_index$") and difference.wanted
   local refusal = index and obstacles.of_index(job.ddl, index, wanted)
-    or obstacles.of(job.db, difference, live, job.live)
+    or obstacles.of(job.db, difference, live, wanted, job.live)
   local odd = live and live.is_odd
   if not refusal and job.system == "sqlite" and odd and rebuild.is_needed(difference, live) then
     return ("the table would have to be made anew, and models cannot say what it has "
@@ -122,18 +122,38 @@ local function plan_new_table(job, wanted)
   end
 end
 
+-- What is of a column that cannot be added waits for it.
+local function refuse_dependent(steps)
+  local missing = {}
+  for _, step in ipairs(steps) do
+    if step.action == "add_column" and step.refusal then
+      missing[step.name] = true
+    end
+  end
+  for _, step in ipairs(steps) do
+    local wanted = step.done and step.difference.wanted
+    local uses = wanted and (wanted.uses or wanted.columns and { [wanted.columns[1]] = true })
+    for name in pairs(uses or {}) do
+      if missing[name] then
+        step.done, step.refusal = false, ("it is of %s.%s, which cannot be added"):format(
+          step.table, name)
+      end
+    end
+  end
+end
+
 local function plan_table(job, live, wanted)
   local before = shape.copy(live)
   local renamed = shape.copy(live)
   local first = #job.steps + 1
   for _, difference in ipairs(compare.tables(renamed, wanted)) do
-    difference.from = difference.live and difference.live.name
     add_step(job, difference, before, wanted)
   end
   local steps = {}
   for i = first, #job.steps do
     steps[#steps + 1] = job.steps[i]
   end
+  refuse_dependent(steps)
   sort(steps)
   job.keys_off = statements.add(job, steps, before, renamed) or job.keys_off
 end

@@ -18,6 +18,7 @@ local shape = {}
 ---@field identity boolean the database counts it up
 ---@field renamed_from? string
 ---@field is_odd? string what it has that no model describes
+---@field was? string the name that it still has in the database
 
 ---@class tycho.schema_sync.Index
 ---@field name string

@@ -3,6 +3,7 @@
 --- Most of it comes from SQLite's own functions; checks, and what no model can describe, are only
 --- in the text of CREATE TABLE, which is kept as it was written.
 
+local ddl = require "tycho._private.dialect.sqlite_ddl"
 local shape = require "tycho._private.schema_sync.shape"
 local tokens = require "tycho._private.schema_sync.tokens"
 
@@ -134,7 +135,7 @@ local function add_columns(shapes, rows)
     if made and row.hidden ~= 1 then
       shape.add_column(made, {
         name = row.name, type = row.type, type_key = type_key(row.type),
-        null = row.required == 0 and row.pk == 0, default = row.default,
+        null = row.required == 0 and row.pk == 0, default = ddl.bracketed(row.default),
         default_key = default_key(row.default), identity = false,
       })
       if row.pk > 0 then
