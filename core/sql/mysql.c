@@ -165,9 +165,6 @@ static bool is_fast(const struct ty_pool *pool, const struct ty_sql_op *op)
 
 /* ---- the driver */
 
-static struct ty_sql *open_pool(uv_loop_t *loop, const struct ty_sql_options *options,
-                                struct ty_error *error);
-
 static void free_pool(struct ty_pool *pool)
 {
     ty_mysql_killer_close(pool->own);
@@ -177,8 +174,6 @@ static const struct ty_pool_driver pool_driver = {
     .sql =
         {
             .system = "mysql",
-            .schemes = "mysql mariadb",
-            .open = open_pool,
             .close = ty_pool_close,
             .is_up = ty_pool_is_up,
             .start = ty_pool_start,
@@ -214,3 +209,10 @@ static struct ty_sql *open_pool(uv_loop_t *loop, const struct ty_sql_options *op
     }
     return ty_pool_new(loop, &pool_driver, options, own);
 }
+
+/* What a URL finds; from then on it is the pool's table that is used. */
+const struct ty_sql_driver ty_mysql_driver = {
+    .system = "mysql",
+    .schemes = "mysql mariadb",
+    .open = open_pool,
+};

@@ -7,6 +7,7 @@
 static const struct ty_sql_driver *const drivers[] = {
     &ty_sqlite_driver,
     &ty_postgres_driver,
+    &ty_mysql_driver,
 };
 
 /* Is `scheme`, of that length, one of the words? */
