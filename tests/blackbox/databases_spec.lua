@@ -200,4 +200,17 @@ describe("a pooler", function()
     bouncer:restart()
     assert.not_equal(first, bouncer:sql("select pg_backend_pid()", { database = name }))
   end)
+
+  it("knows the password of what is behind it, and can be encrypted", function()
+    local primary = postgres.start { password = "s3cret", tls = "only" }
+    local settings = { server_tls_sslmode = "require" }
+    local wrong = pgbouncer.start(primary, { password = "wrong", settings = settings })
+    assert.error_matches(function() wrong:sql "select 1" end, "password authentication failed")
+
+    local right = pgbouncer.start(primary,
+      { password = "s3cret", tls = "only", settings = settings })
+    assert.equal("1", right:sql("select 1", { port = right.port }))
+    local encrypted = right:sql("show clients", { database = "pgbouncer", port = right.port })
+    assert.matches("TLSv1", encrypted)
+  end)
 end)
