@@ -84,10 +84,13 @@ local function check_fields(described, parts, level)
       fail(level + 1, described, "unknown field %q%s", tostring(key), suggest(key, FIELDS))
     end
   end
-  if count ~= #parts then
-    fail(level + 1, described, "number %d of its columns is nil", #parts + 1)
-  elseif count == 0 then
+  if count == 0 then
     fail(level + 1, described, "it has no columns")
+  end
+  for i = 1, count do
+    if parts[i] == nil then
+      fail(level + 1, described, "number %d of its columns is nil", i)
+    end
   end
 end
 

@@ -8,11 +8,10 @@ local database = require "tycho.db"
 local formats = require "tycho._private.formats"
 local int64 = require "tycho.int64"
 local json = require "tycho.json"
+local moment = require "tycho._private.moment"
 local number = require "tycho._private.number"
 local time = require "tycho.time"
 local utf8 = require "tycho._private.utf8"
-
-local floor = math.floor
 
 local values = {}
 
@@ -20,40 +19,12 @@ local write, read, param = {}, {}, {}
 
 -- Moments ---------------------------------------------------------------------------------
 
-local SECONDS_MIN, SECONDS_MAX = -62167219200, 253402300799 -- the years 0 to 9999
-
-local function of_seconds(seconds)
-  if not (seconds >= SECONDS_MIN and seconds < SECONDS_MAX) then
-    return nil, "date-time"
-  end
-  local whole = floor(seconds)
-  local micros = floor((seconds - whole) * 1e6 + 0.5)
-  if micros == 1e6 then
-    whole, micros = whole + 1, 0
-  end
-  return ("%s.%06dZ"):format(time.iso(whole):sub(1, 19), micros)
-end
-
-local function of_text(text)
-  local whole, fraction, zone = text:match("^(%d+%-%d+%-%d+.%d+:%d+:%d+)%.?(%d*)(.*)$")
-  if not whole or not formats["date-time"](text) then
-    return nil, "date-time"
-  end
-  local seconds = time.parse(whole .. zone)
-  if seconds < SECONDS_MIN or seconds > SECONDS_MAX then
-    return nil, "date-time"
-  end
-  return ("%s.%sZ"):format(time.iso(seconds):sub(1, 19), (fraction .. "000000"):sub(1, 6))
-end
-
--- Digits beyond the sixth are cut off: rounding could lead into the next year.
 function write.timestamp(value)
-  if type(value) == "number" then
-    return of_seconds(value)
-  elseif type(value) ~= "string" then
+  local text = moment.canonical(value)
+  if not text then
     return nil, "date-time"
   end
-  return of_text(value)
+  return text
 end
 
 function read.timestamp(value)
@@ -65,7 +36,7 @@ end
 
 ---The moment now, as a column of timestamps has it.
 function values.now()
-  return (of_seconds(time.now()))
+  return (moment.canonical(time.now()))
 end
 
 -- Numbers ---------------------------------------------------------------------------------
@@ -250,25 +221,7 @@ function read.array(value, column)
   return json.array(value)
 end
 
-function param.timestamp(value)
-  return database.timestamp and database.timestamp(value) or value
-end
-
-function param.json(value)
-  return database.json and database.json(value) or json.encode(value)
-end
-
-function param.array(value)
-  return database.array and database.array(value) or json.encode(value)
-end
-
--- A driver that knows JSON has decoded it.
-function read.json(value)
-  if not database.json and type(value) == "string" then
-    return json.decode(value)
-  end
-  return value
-end
+param.timestamp, param.json, param.array = database.timestamp, database.json, database.array
 
 values.write, values.read, values.param = write, read, param
 
