@@ -30,29 +30,33 @@ static void free_batch(struct batch *batch)
     free(batch);
 }
 
-static int push_failure(lua_State *L, const struct batch *batch)
+/* The statement that failed: the others were undone, or did not run. -1: none. */
+static int find_failure(const struct batch *batch)
 {
     for (int i = 0; i < batch->count; i++) {
-        if (batch->calls[i]->op.status == 0)
-            continue;
-        ty_db_push_error(L, &batch->calls[i]->op);
-        lua_pushinteger(L, i + 1);
-        lua_setfield(L, -2, "statement");
-        return 2;
+        if (batch->calls[i]->op.status != 0)
+            return i;
     }
-    return 0;
+    return -1;
 }
 
 static int push_batch(lua_State *L, void *arg)
 {
     struct batch *batch = arg;
+    int failed = find_failure(batch);
 
-    if (batch->calls[0]->op.status != 0)
-        return push_failure(L, batch);
+    if (failed >= 0) {
+        ty_db_push_error(L, &batch->calls[failed]->op);
+        lua_pushinteger(L, failed + 1);
+        lua_setfield(L, -2, "statement");
+        return 2;
+    }
     lua_createtable(L, batch->count, 0);
+    int list = lua_gettop(L);
     for (int i = 0; i < batch->count; i++) {
         ty_db_push(L, &batch->calls[i]->op, batch->calls[i]->shape);
-        lua_rawseti(L, -2, i + 1);
+        lua_rawseti(L, list, i + 1);
+        lua_settop(L, list); /* names of columns may be left below the result */
     }
     return 1;
 }
@@ -60,12 +64,7 @@ static int push_batch(lua_State *L, void *arg)
 static void on_batch_done(struct ty_sql_op *op)
 {
     struct batch *batch = ty_db_call_of(op)->batch;
-    int status = op->status;
 
-    /* The first failure is everybody's: the first operation says so, whichever it was. */
-    for (int i = 0; i < batch->count && status == 0; i++)
-        status = batch->calls[i]->op.status;
-    op->status = status;
     ty_wake(&batch->wait, push_batch, batch);
     free_batch(batch);
 }

@@ -10,6 +10,7 @@ static const struct {
     const char *state;
     enum ty_error_kind kind;
 } kinds[] = {
+    {"08P01", TY_ERR_INTERNAL}, /* another number of values than of placeholders */
     {"08", TY_ERR_UNAVAILABLE}, /* connections */
     {"22", TY_ERR_INVALID},     /* data */
     {"23", TY_ERR_CONFLICT},    /* constraints */

@@ -149,6 +149,10 @@ bool ty_pg_is_clean(const struct ty_pg_conn *conn, const struct ty_sql_op *op)
     PGTransactionStatusType status = PQtransactionStatus(conn->link.pg);
     bool outside = !conn->base.tx || op->verb == TY_SQL_COMMIT || op->verb == TY_SQL_ROLLBACK;
 
+    /* While more is in flight libpq does not tell. Single statements cannot begin anything, and the
+     * last of them will tell; in a transaction what failed has ended it. */
+    if (status == PQTRANS_ACTIVE)
+        return !conn->base.tx || op->status == 0;
     return status == (outside ? PQTRANS_IDLE : PQTRANS_INTRANS);
 }
 

@@ -241,6 +241,18 @@ static int bind_value(sqlite3_stmt *handle, int index, const struct ty_sql_value
     return sqlite3_bind_null(handle, index);
 }
 
+/* Why SQLite cannot hold the value as it is; NULL: it can. */
+static const char *refusal(const struct ty_sql_value *value)
+{
+    if (value->type == TY_SQL_UNSIGNED)
+        return "larger than 2^63 - 1";
+    if (value->type == TY_SQL_REAL && isnan(value->real))
+        return "not a number (NaN)";
+    if (value->type == TY_SQL_ARRAY && value->other_len == 0)
+        return "an array that JSON has no form for";
+    return NULL;
+}
+
 int ty_sqlite_stmt_bind(struct ty_sqlite_conn *conn, struct ty_sqlite_stmt *stmt,
                         struct ty_sql_op *op)
 {
@@ -253,10 +265,10 @@ int ty_sqlite_stmt_bind(struct ty_sqlite_conn *conn, struct ty_sqlite_stmt *stmt
 
     for (unsigned i = 0; i < stmt->slot_count; i++) {
         const struct ty_sql_value *value = &op->params[stmt->slots[i] - 1];
-        if (value->type == TY_SQL_UNSIGNED || (value->type == TY_SQL_REAL && isnan(value->real)))
-            return ty_sqlite_fail(op, TY_ERR_INVALID, "value", "$%u is %s", stmt->slots[i],
-                                  value->type == TY_SQL_REAL ? "not a number (NaN)"
-                                                             : "larger than 2^63 - 1");
+        const char *why = refusal(value);
+
+        if (why)
+            return ty_sqlite_fail(op, TY_ERR_INVALID, "value", "$%u is %s", stmt->slots[i], why);
         int code = bind_value(stmt->handle, (int)i + 1, value, life);
 
         if (code != SQLITE_OK)

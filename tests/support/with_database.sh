@@ -31,26 +31,26 @@ free_port() {
     done
 }
 
-# begin KIND WORDS-OF-THE-LOG [NAME=VALUE ...]: leaves the port in $port. PgBouncer says nothing.
+# begin KIND WORDS-OF-THE-LOG [NAME=VALUE ...]: leaves $folder and $port. PgBouncer says nothing.
 begin() {
-    local kind=$1 words=$2 folder
+    local kind=$1 words=$2 log
     folder=$base/$$.$kind
     folders+=("$folder")
     port=$(free_port)
     "$here/database.sh" "$kind" "$folder" "$port" "${@:3}" &
+    log=$folder/log.$!
     disown
     for _ in $(seq 600); do
-        if { [ -z "$words" ] || grep -qs "$words" "$folder/log"; } && is_open "$port"; then return; fi
+        if { [ -z "$words" ] || grep -qs "$words" "$log"; } && is_open "$port"; then return; fi
         sleep 0.05
     done
-    cat "$folder/log" >&2
+    cat "$log" >&2
     exit 1
 }
 
 begin_postgres() {
     begin postgres "ready to accept" max_connections=60
-    socket=$base/$$.postgres
-    "$(ls -d /usr/lib/postgresql/*/bin | tail -1)/createdb" -h "$socket" -p "$port" -U tycho test
+    "$here/database.sh" sql "$folder" postgres "create database test"
 }
 
 case $kind in
@@ -67,7 +67,7 @@ case $kind in
         url=postgres://tycho@127.0.0.1:$port/test ;;
     mariadb)
         begin mariadb "ready for connections"
-        mariadb -S "$base/$$.mariadb/socket" -u tycho -e "create database test"
+        "$here/database.sh" sql "$folder" mysql "create database test"
         url=mysql://tycho@127.0.0.1:$port/test ;;
     *)
         echo "usage: see the top of $0" >&2

@@ -83,8 +83,9 @@ function values.array(list)
   if not ok then
     error(err, 2)
   end
-  local marked = #list == 0 and json.array {} or list
-  return core.typed("array", table.concat(out), json.encode(marked))
+  -- Infinity is an element, but not of JSON: databases that need that refuse it.
+  local is_json, text = pcall(json.encode, #list == 0 and json.array {} or list)
+  return core.typed("array", table.concat(out), is_json and text or nil)
 end
 
 ---A moment to be stored as such.
