@@ -59,11 +59,12 @@ struct ty_mysql_stmt *ty_mysql_cache_find(struct ty_mysql_cache *cache, const st
 }
 
 /* A statement that writes and returns "*" could not be run once more when its table has got
- * another column since: it is prepared each time. */
+ * another column since: it is prepared each time. The server does not say before that it
+ * returns something. */
 static bool is_lasting(const struct ty_mysql_stmt *stmt)
 {
-    return ty_sql_reads(stmt->sql) || mysql_stmt_field_count(stmt->handle) == 0 ||
-           !memchr(stmt->sql, '*', stmt->sql_len);
+    return ty_sql_reads(stmt->sql) || !memchr(stmt->sql, '*', stmt->sql_len) ||
+           !ty_mysql_text_has_word(stmt->sql, stmt->sql_len, "RETURNING");
 }
 
 void ty_mysql_cache_keep(struct ty_mysql_cache *cache, struct ty_mysql_stmt *stmt)

@@ -252,6 +252,19 @@ void ty_mysql_text_close(struct ty_mysql_text *text)
     *text = (struct ty_mysql_text){0};
 }
 
+bool ty_mysql_text_has_word(const char *sql, size_t len, const char *word)
+{
+    struct scanner scanner = scan(sql, len);
+    struct token token;
+
+    do {
+        token = next(&scanner);
+        if (is(token, word))
+            return true;
+    } while (token.kind != END);
+    return false;
+}
+
 /* ---- what is refused */
 
 static const char transactions[] = "transactions are begun and ended with db.transaction()";

@@ -31,6 +31,9 @@ void ty_mysql_text_close(struct ty_mysql_text *text);
  * one of them (`in_tx`) whatever would commit it silently. */
 const char *ty_mysql_text_refuse(const char *sql, size_t len, bool in_tx);
 
+/* Outside of strings, names in quotes and comments; in upper or lower case. */
+bool ty_mysql_text_has_word(const char *sql, size_t len, const char *word);
+
 /* Might it leave something behind in its session: variables, temporary tables, locks? */
 bool ty_mysql_text_changes_session(const char *sql, size_t len);
 

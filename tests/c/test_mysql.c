@@ -248,6 +248,7 @@ static void prepared_statements_survive_changes_of_their_tables(void **state)
     for (unsigned i = 0; i < 2; i++) { /* what writes runs once */
         start(&place, &task, "insert into changing(a) values (2) returning *");
         finish(&place, &task);
+        say_error(&task);
         assert_int_equal(task.op.status, 0);
         assert_int_equal(task.op.column_count, 2 + i);
         ty_sql_op_close(&task.op);
