@@ -17,7 +17,8 @@ end
 
 local function report(module, doc, what)
   findings = findings + 1
-  print(("%s:%d: DOCUMENTED: %s has no %s"):format(module.path, doc.line, doc.name, what))
+  print(("%s:%d: DOCUMENTED: %s has no %s"):format(doc.path or module.path, doc.line, doc.name,
+    what))
 end
 
 local function check_params(module, doc)

@@ -11,6 +11,7 @@ local json = require "tycho.json"
 local model = require "tycho.model"
 local query = require "tycho.query"
 local registry = require "tycho._private.model_registry"
+local repository = require "tycho.repository"
 local tycho = require "tycho"
 local unit_of_work = require "tycho.unit_of_work"
 
@@ -463,6 +464,35 @@ local function changing(new)
 
     assert.equal("rc.gone", raised(users.update, users, 4711, { login_count = 2 }).name)
     assert.equal("rc.stale", raised(users.update, users, user, { login_count = 2 }).name)
+  end)
+
+  it("counts up whatever is there", function()
+    local users = new(M.User)
+    local user = users:insert { email = "ann@example.com", login_count = 5 }
+
+    users:update(user.id, { login_count = repository.increment() })
+    local after = users:update(user.id, { login_count = repository.increment(-3), state = "GONE" })
+
+    assert.equal(3, after.login_count)
+    assert.equal("GONE", after.state)
+    assert.is_truthy(raised(users.update, users, user.id, { email = repository.increment() })
+      :find("cannot be counted up", 1, true))
+    assert.equal("invalid",
+      raised(users.update, users, user.id, { login_count = repository.increment(0.5) }).kind)
+  end)
+
+  it("changes a row only if something holds for it", function()
+    local users = new(M.User, { on_stale = "rc.stale" })
+    local id = users:insert({ email = "ann@example.com" }).id
+
+    local moved = users:update(id, { state = "ACTIVE" }, { where = { state = "NEW" } })
+
+    assert.equal("ACTIVE", moved.state)
+    assert.equal("rc.stale", raised(users.update, users, id, { state = "GONE" },
+      { where = { state = "NEW" } }).name)
+    assert.equal("not_found", raised(users.update, users, 4711, { state = "GONE" },
+      { where = { state = "NEW" } }).kind)
+    assert.equal("ACTIVE", users:get(id).state)
   end)
 
   it("keeps what is deleted softly, and leaves it out", function()

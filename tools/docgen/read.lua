@@ -80,7 +80,19 @@ local function read_entry(block, line, number)
   return public and doc or nil
 end
 
--- The module's own text, its classes and its functions, in the order of the source.
+-- The classes of another file and their methods, as the module's own.
+local function add_classes(module, file)
+  local other = read.module(module.path:match("^(.*/)[^/]*$") .. file)
+  for _, doc in ipairs(other.entries) do
+    if doc.class or doc.name:find(":", 1, true) then
+      doc.path = other.path
+      module.entries[#module.entries + 1] = doc
+    end
+  end
+end
+
+-- The module's own text, its classes and its functions, in the order of the source; and where it
+-- says "-- Classes: _private/name.lua", those that stand there.
 function read.module(path)
   local module = { entries = {}, name = path:match("([%w_]+)%.lua$"), path = path }
   local block, number, open = {}, 0, nil
@@ -100,6 +112,10 @@ function read.module(path)
       end
     end
     block = comment and block or {}
+    local file = line:match("^%-%- Classes: (%S+)$")
+    if file then
+      add_classes(module, file)
+    end
   end
   return module
 end

@@ -151,4 +151,8 @@ end
 ---The same as `db.null`.
 query.null = database.null
 
+-- Classes: _private/query_base.lua
+-- Classes: _private/query_select.lua
+-- Classes: _private/query_write.lua
+
 return query

@@ -19,6 +19,7 @@ local base = require "tycho._private.repository_base"
 local conflicts = require "tycho._private.repository_conflicts"
 local memory = require "tycho._private.repository_memory"
 local options = require "tycho.options"
+local rows = require "tycho._private.repository_rows"
 local sql = require "tycho._private.repository_sql"
 local suggest = require "tycho._private.suggest"
 
@@ -96,5 +97,24 @@ function repository.memory(model, opts)
   check_conflicts(model, opts.on_conflict, 2)
   return base.new(model, memory.new(model.table, opts.references), opts)
 end
+
+---What a number is changed by, whatever it is when the change is made: of two who count at once,
+---both are counted. A value for `update`, of columns that are no decimals: SQLite could not add
+---those exactly.
+---
+---```lua
+---users:update(id, { login_count = repository.increment() })
+---accounts:update(id, { balance = repository.increment(-amount) })
+---```
+---@param by? number|ffi.cdata* 1 by default
+---@return table
+function repository.increment(by)
+  if by ~= nil and type(by) ~= "number" and type(by) ~= "cdata" then
+    error(("repository.increment: a number is wanted, not a %s"):format(type(by)), 2)
+  end
+  return rows.increment(by == nil and 1 or by)
+end
+
+-- Classes: _private/repository_base.lua
 
 return repository

@@ -51,6 +51,26 @@ describe("the reader of annotations", function()
     assert.equal("dns.resolve", entries[1].name)
   end)
 
+  it("takes the classes of another file along, where it is told of one", function()
+    local folder, other = path:match "^(.*/)([^/]*)$"
+    local with = os.tmpname()
+    local file = assert(io.open(with, "w"))
+    file:write("--- More names.\n\n-- Classes: " .. other .. ".class\n\nlocal more = {}\n")
+    file:close()
+    file = assert(io.open(folder .. other .. ".class", "w"))
+    file:write("--- Private.\n\n---@class tycho.Name a name\n\n---Says it.\nfunction Name:say()\n"
+      .. "end\n\n---Not a method.\nfunction base.new()\nend\n")
+    file:close()
+
+    local entries = read.module(with).entries
+    os.remove(with)
+    os.remove(folder .. other .. ".class")
+
+    assert.equal(2, #entries)
+    assert.equal("tycho.Name", entries[1].class)
+    assert.equal("Name:say", entries[2].name)
+  end)
+
   it("tells types, which may hold spaces, from what is said about them", function()
     local doc = read.module(path).entries[1]
 

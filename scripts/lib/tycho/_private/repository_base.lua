@@ -19,7 +19,6 @@ local base = {}
 
 ---@class tycho.repository.Repository
 ---@field model tycho.model.Model
----@field package storage table
 local Repository = {}
 Repository.__index = Repository
 
@@ -29,6 +28,7 @@ local LIST = options.set {
 }
 local EACH = options.set { "where", "order", "with_deleted", "batch" }
 local UPSERT = options.set { "by", "update" }
+local UPDATE = options.set { "where" }
 local DELETE = options.set { "hard" }
 
 ---@param model tycho.model.Model
@@ -108,11 +108,10 @@ local function raise_missing(self, key)
     { model = self.described.name, key = key })
 end
 
-local function raise_stale(self, key, expected)
+local function raise_stale(self, key)
   raise_as(self.on_stale, "conflict",
-    ("%s: the row with %s is not of version %s any more: it was changed meanwhile"):format(
-      self.described.name, shown(key), tostring(expected)),
-    { model = self.described.name, key = key, expected = expected, detail = "STALE" })
+    ("%s: the row with %s was changed meanwhile"):format(self.described.name, shown(key)),
+    { model = self.described.name, key = key, detail = "STALE" })
 end
 
 ---The entity with this key, or nil.
@@ -365,19 +364,25 @@ local function expected_version(self, target, is_entity, changes)
   return is_entity and target[version] or nil
 end
 
--- The change of one row, told what became of it.
-local function change(self, key, changes, expected, with_deleted)
+-- The change of one row, told what became of it. `guard` is what must hold for it.
+local function change(self, key, changes, guard, with_deleted)
   local tree = key_tree(self, key, with_deleted)
-  if expected ~= nil then
-    tree[#tree + 1] = { column = self.described.version, op = "eq", value = expected }
-  end
+  tree[#tree + 1] = guard and #guard > 0 and guard or nil
   local entity = written(self, changes, self.storage.update, self.storage, tree, changes, key)
   if entity then
     return entity
-  elseif expected ~= nil and self.storage:count(key_tree(self, key, with_deleted)) > 0 then
-    raise_stale(self, key, expected)
+  elseif guard and self.storage:count(key_tree(self, key, with_deleted)) > 0 then
+    raise_stale(self, key)
   end
   raise_missing(self, key)
+end
+
+local function guard_of(self, expected, where)
+  local guard = filter.parse(where)
+  if expected ~= nil then
+    guard[#guard + 1] = { column = self.described.version, op = "eq", value = expected }
+  end
+  return #guard > 0 and guard or nil
 end
 
 ---Changes a row. Given an entity, only what differs from it is written, and, where the model has a
@@ -387,12 +392,15 @@ end
 ---```lua
 ---local user = users:update(user, { nickname = "Ann" })
 ---users:update(id, { nickname = "Ann", version = req.body.version })
+---orders:update(id, { state = "PAID" }, { where = { state = "PENDING" } })
 ---```
 ---@async
 ---@param target any an entity, or a key
 ---@param changes table<string, any>
+---@param opts? { where?: tycho.query.Filter } what must hold for the row, else it is STALE
 ---@return table<string, any> entity as it is now
-function Repository:update(target, changes)
+function Repository:update(target, changes, opts)
+  opts = check_opts(opts, UPDATE)
   local key, is_entity = rows.key(self.described, target)
   local differing = rows.changes(self.described, changes, is_entity and target or nil)
   if next(differing) == nil then
@@ -402,7 +410,8 @@ function Repository:update(target, changes)
   if updated and differing[updated] == nil then
     differing[updated] = values.now()
   end
-  return (change(self, key, differing, expected_version(self, target, is_entity, changes)))
+  local expected = expected_version(self, target, is_entity, changes)
+  return (change(self, key, differing, guard_of(self, expected, opts.where)))
 end
 
 ---Deletes a row; where the model has `soft_delete`, it is kept and left out from then on. Given an
@@ -422,9 +431,7 @@ function Repository:delete(target, opts)
   local soft = self.described.soft_delete and not opts.hard
   local expected = expected_version(self, target, is_entity)
   local tree = key_tree(self, key, opts.hard)
-  if expected ~= nil then
-    tree[#tree + 1] = { column = self.described.version, op = "eq", value = expected }
-  end
+  tree[#tree + 1] = guard_of(self, expected)
   local done
   if soft then
     done = written(self, nil, self.storage.update, self.storage, tree,
@@ -433,7 +440,7 @@ function Repository:delete(target, opts)
     done = written(self, nil, self.storage.delete, self.storage, tree) > 0
   end
   if not done and expected ~= nil and self.storage:count(key_tree(self, key, opts.hard)) > 0 then
-    raise_stale(self, key, expected)
+    raise_stale(self, key)
   end
   return done
 end

@@ -255,9 +255,12 @@ local function change(self, row, changes)
   unit.keep(self)
   local changed = values.copy(row)
   for name, value in pairs(changes) do
-    changed[name] = values.copy(value)
     if value == null then
       changed[name] = nil
+    elseif rows.is_increment(value) then
+      changed[name] = row[name] and row[name] + value.by
+    else
+      changed[name] = values.copy(value)
     end
   end
   if self.described.version then

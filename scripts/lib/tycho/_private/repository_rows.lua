@@ -164,6 +164,48 @@ local function is_same(old, new)
   return old ~= nil and values.equal(old, new)
 end
 
+local Increment = {}
+
+local NUMBERS = { integer = true, smallint = true, real = true }
+
+function rows.increment(by)
+  return setmetatable({ by = by }, Increment)
+end
+
+---@return boolean
+function rows.is_increment(value)
+  return getmetatable(value) == Increment
+end
+
+-- Bounds are for the sum, which only the database knows.
+local function convert_increment(column, value, list)
+  if not NUMBERS[column.kind] then
+    blame("%s is of the kind %s, and cannot be counted up", column.name, column.kind)
+  end
+  local by, rule = values.write[column.kind](value.by, column)
+  if by == nil then
+    local count = #list
+    faults.add(list, rule, column)
+    faults.inside(list, count, column.name)
+  end
+  return rows.increment(by)
+end
+
+-- One changed value; nil if it is the same already.
+local function changed(column, value, old, has_old, list)
+  if rows.is_increment(value) then
+    return convert_increment(column, value, list)
+  end
+  local written = value
+  if value ~= null then
+    written = convert(column, value, list)
+  end
+  if has_old and is_same(old, written) then
+    return nil
+  end
+  return written
+end
+
 ---What changes, without what is the same already in the entity, as far as that is known.
 ---@param described tycho.model.Table
 ---@param given table<string, any>
@@ -178,10 +220,7 @@ function rows.changes(described, given, entity)
     if value == null and not column.null then
       required(list, column)
     elseif value ~= nil and column.role ~= "version" then
-      local written = value == null and null or convert(column, value, list)
-      if not entity or not is_same(entity[name], written) then
-        changes[name] = written
-      end
+      changes[name] = changed(column, value, entity and entity[name], entity ~= nil, list)
     end
   end
   if list[1] then

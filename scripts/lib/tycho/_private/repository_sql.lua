@@ -293,13 +293,20 @@ function Sql:upsert(row, by, update)
   return fetch(self, row, by)
 end
 
+local function assignment(writer, column, value)
+  local name = writer:name(column.name)
+  if not rows.is_increment(value) then
+    return ("%s = %s"):format(name, writer:param(wrap(column, value)))
+  end
+  return ("%s = %s + %s"):format(name, name, writer:param(wrap(column, value.by)))
+end
+
 local function assignments(self, writer, changes)
   local described, set = self.described, {}
   for _, column in ipairs(described.columns) do
     local value = changes[column.name]
     if value ~= nil then
-      set[#set + 1] = ("%s = %s"):format(writer:name(column.name),
-        writer:param(wrap(column, value)))
+      set[#set + 1] = assignment(writer, column, value)
     end
   end
   if described.version then
