@@ -168,7 +168,7 @@ static int spawn(uv_loop_t *loop, struct child *child, const struct child_progra
 struct child *ty_child_start(uv_loop_t *loop, const struct child_order *order,
                              const struct child_events *events, int *status)
 {
-    int fds[CHILD_FDS_MAX] = {-1, 1, 2, -1, order->shm_fd};
+    int fds[CHILD_FDS_MAX] = {-1, 1, 2, -1, order->shm_fd, order->ledger_fd};
     char *args[] = {(char *)order->title, NULL};
     struct child_program program = {.file = "/proc/self/exe",
                                     .args = args,

@@ -12,7 +12,12 @@
 #include "tycho/channel.h"
 #include "tycho/shm.h"
 
-enum child_fd { CHILD_CHANNEL_FD = 3, CHILD_SHM_FD = 4, CHILD_LISTENER_FD = 5 };
+enum child_fd {
+    CHILD_CHANNEL_FD = 3,
+    CHILD_SHM_FD = 4,
+    CHILD_LEDGER_FD = 5, /* tycho/sql_ledger.h */
+    CHILD_LISTENER_FD = 6,
+};
 enum { CHILD_FDS_MAX = CHILD_LISTENER_FD + TY_SHM_SLOTS_MAX + 1 };
 
 /* ---- the master's side */
@@ -23,7 +28,7 @@ struct child_order {
     const char *role;  /* "web", "trial" */
     const char *title; /* what ps(1) shows */
     unsigned slot;     /* 0: none */
-    int shm_fd;
+    int shm_fd, ledger_fd;
     const int *listeners;
     unsigned listener_count;
 };

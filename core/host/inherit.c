@@ -16,6 +16,7 @@
 #include "tycho/embedded.h"
 #include "tycho/log.h"
 #include "tycho/memory.h"
+#include "tycho/sql_ledger.h"
 
 enum { DEATH_MS = 1000, PAUSE_MS = 10 };
 
@@ -24,6 +25,7 @@ struct inheritance {
     struct ty_channel *channel; /* NULL: the predecessor is gone */
     int fds[TY_SHM_SLOTS_MAX + 1];
     struct listen_legacy web, admin;
+    int ledger_fd; /* negative: there is none */
     int pid;       /* of the predecessor */
     bool is_ready; /* said, and not yet called */
 };
@@ -53,6 +55,8 @@ static bool read_variable(struct inheritance *inheritance)
         if (!is_listening(inheritance->fds[i]))
             return false;
     }
+    int ledger = UPGRADE_LISTENER_FD + (int)(web + admin); /* older programs leave none */
+    inheritance->ledger_fd = ty_sql_ledger_is_one(ledger) ? ledger : -1;
     inheritance->web = (struct listen_legacy){inheritance->fds, web};
     inheritance->admin = (struct listen_legacy){inheritance->fds + web, admin};
     return true;
@@ -73,6 +77,8 @@ struct inheritance *ty_inheritance_find(void)
     fcntl(CHILD_CHANNEL_FD, F_SETFD, FD_CLOEXEC);
     for (unsigned i = 0; i < inheritance->web.count + inheritance->admin.count; i++)
         fcntl(inheritance->fds[i], F_SETFD, FD_CLOEXEC);
+    if (inheritance->ledger_fd >= 0)
+        fcntl(inheritance->ledger_fd, F_SETFD, FD_CLOEXEC);
     return inheritance;
 }
 
@@ -84,6 +90,11 @@ const struct listen_legacy *ty_inheritance_web(const struct inheritance *inherit
 const struct listen_legacy *ty_inheritance_admin(const struct inheritance *inheritance)
 {
     return inheritance ? &inheritance->admin : NULL;
+}
+
+int ty_inheritance_ledger(const struct inheritance *inheritance)
+{
+    return inheritance ? inheritance->ledger_fd : -1;
 }
 
 int ty_inheritance_pid(const struct inheritance *inheritance)

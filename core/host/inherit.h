@@ -22,6 +22,9 @@ void ty_inheritance_free(struct inheritance *inheritance);
 const struct listen_legacy *ty_inheritance_web(const struct inheritance *inheritance);
 const struct listen_legacy *ty_inheritance_admin(const struct inheritance *inheritance);
 
+/* The ledger of connections to databases (tycho/sql_ledger.h), the caller's; -1: there is none. */
+int ty_inheritance_ledger(const struct inheritance *inheritance);
+
 /* Does the predecessor still live? Its id; 0: no, or there was none. */
 int ty_inheritance_pid(const struct inheritance *inheritance);
 

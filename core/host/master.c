@@ -19,6 +19,7 @@
 #include "tycho/embedded.h"
 #include "tycho/log.h"
 #include "tycho/memory.h"
+#include "tycho/sql_ledger.h"
 
 enum { TICK_MS = 250, FORCE_MARGIN_MS = 1000, FILES_MAX = 1 << 20 };
 
@@ -315,6 +316,7 @@ static void free_all(struct master *master)
     ty_generation_unref(master->active);
     ty_config_unref(master->config);
     ty_shm_detach(master->shm);
+    close(master->ledger_fd);
     ty_notify_close(&master->notify);
     free(master->workers);
     free(master->program);
@@ -349,6 +351,13 @@ int ty_host_serve(const struct ty_host_options *options, const struct ty_engine 
     master->started_ms = ty_now_ms();
     master->shm = ty_shm_create(master->worker_count + 1);
     if (!master->shm) {
+        fprintf(stderr, "tycho: no shared memory: %s\n", strerror(errno));
+        return 1;
+    }
+    master->ledger_fd = ty_inheritance_ledger(inheritance);
+    if (master->ledger_fd < 0)
+        master->ledger_fd = ty_sql_ledger_create();
+    if (master->ledger_fd < 0) {
         fprintf(stderr, "tycho: no shared memory: %s\n", strerror(errno));
         return 1;
     }

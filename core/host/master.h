@@ -73,6 +73,7 @@ struct master {
     const struct ty_host_options *options;
     struct ty_config *config; /* of the start: for what cannot change without a restart */
     struct ty_shm *shm;
+    int ledger_fd; /* of all workers' connections to databases: also a successor's */
     struct listeners listeners;
     struct worker *workers;
     unsigned worker_count;

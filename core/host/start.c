@@ -1,5 +1,6 @@
 /* The start: what can be taken or refused at once, then the first generation. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -40,6 +41,25 @@ static int open_admin(struct master *master, const struct listen_legacy *legacy,
     return master->is_waiting ? 0 : ty_admin_start(admin, error);
 }
 
+/* Every worker needs a connection, or it answers nothing. */
+static int check_pools(const struct master *master, struct ty_error *error)
+{
+    const char *const *names;
+    size_t count = ty_config_names(master->config, "databases", &names);
+
+    for (size_t i = 0; i < count; i++) {
+        const char *url = ty_config_named_str(master->config, "databases", names[i], "url");
+        int64_t max = ty_config_named_int(master->config, "databases", names[i], "pool_max");
+
+        if (url && strncmp(url, "sqlite:", 7) != 0 && max < (int64_t)master->worker_count)
+            return ty_error_set(error, TY_ERR_INVALID, NULL,
+                                "databases.%s.pool_max: %" PRId64 " connections are too few for %u "
+                                "workers, which need one each (workers)",
+                                names[i], max, master->worker_count);
+    }
+    return 0;
+}
+
 /* What can be taken or refused at once: the port, the files, the sockets. */
 static int take_resources(struct master *master, struct ty_error *error)
 {
@@ -49,6 +69,8 @@ static int take_resources(struct master *master, struct ty_error *error)
                                        (int)ty_config_int(config, "http.port"), "http.host",
                                        "http.port"};
 
+    if (check_pools(master, error) != 0)
+        return -1;
     if (ty_listeners_inherit(&master->listeners, &order, master->worker_count,
                              ty_inheritance_web(inheritance), error) != 0 ||
         open_admin(master, ty_inheritance_admin(inheritance), error) != 0)

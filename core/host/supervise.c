@@ -105,6 +105,7 @@ static void start_worker(struct worker *worker)
                                 .title = title,
                                 .slot = worker->slot,
                                 .shm_fd = ty_shm_fd(master->shm),
+                                .ledger_fd = master->ledger_fd,
                                 .listeners = master->listeners.fds,
                                 .listener_count = master->listeners.count};
     const struct child_events events = {ty_worker_heard, on_ended, worker};

@@ -76,8 +76,10 @@ static void on_ended(struct child *child, int exit_code, int signal, void *arg)
 struct trial *ty_trial_start(struct master *master, struct generation *generation,
                              trial_done_fn *done, void *arg)
 {
-    const struct child_order order = {
-        .role = "trial", .title = "tycho: trial", .shm_fd = ty_shm_fd(master->shm)};
+    const struct child_order order = {.role = "trial",
+                                      .title = "tycho: trial",
+                                      .shm_fd = ty_shm_fd(master->shm),
+                                      .ledger_fd = master->ledger_fd};
     struct trial *trial = ty_zalloc(sizeof(*trial));
     const struct child_events events = {on_message, on_ended, trial};
     uint64_t timeout = ty_config_ms(generation->config, "reload.load_timeout") +

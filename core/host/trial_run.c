@@ -10,6 +10,7 @@
 #include "host/settings.h"
 #include "tycho/log.h"
 #include "tycho/memory.h"
+#include "tycho/sql_ledger.h"
 
 /* The trial from inside: loads one generation, says what became of it, and ends. */
 struct tryout {
@@ -119,6 +120,7 @@ int ty_trial_run(const struct child_self *self, const struct ty_engine *engine)
 
     (void)self;
     ty_crash_open(&crash);
+    ty_sql_ledger_attach(CHILD_LEDGER_FD); /* scripts may look at a database as they load */
     tryout->engine = engine;
     uv_loop_init(&tryout->loop);
     tryout->channel = ty_channel_new(&tryout->loop, CHILD_CHANNEL_FD, on_message, on_gone, tryout);

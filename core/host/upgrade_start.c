@@ -109,7 +109,8 @@ struct child *ty_upgrade_start(struct master *master, const char *program,
         fds[UPGRADE_LISTENER_FD + i] = web->fds[i];
     if (admin)
         fds[UPGRADE_LISTENER_FD + web->count] = ty_admin_listeners(master->admin)->fds[0];
-    order.fd_count = UPGRADE_LISTENER_FD + web->count + admin;
+    fds[UPGRADE_LISTENER_FD + web->count + admin] = master->ledger_fd;
+    order.fd_count = UPGRADE_LISTENER_FD + web->count + admin + 1;
     order.args = make_arguments(master->options->argv, program);
     order.env = ty_child_environment(
         ty_asprintf(UPGRADE_VARIABLE "=%u:%u:%d", web->count, admin, getpid()), true);

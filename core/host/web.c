@@ -10,6 +10,7 @@
 #include "tycho/host.h"
 #include "tycho/log.h"
 #include "tycho/memory.h"
+#include "tycho/sql_ledger.h"
 
 /* ---- what the master says */
 
@@ -147,6 +148,7 @@ int ty_web_run(const struct child_self *self, const struct ty_engine *engine)
     web->slot = ty_shm_slot(web->shm, self->slot);
     open_crash(web);
     ty_metrics_attach(ty_shm_metrics(web->shm), self->slot);
+    ty_sql_ledger_attach(CHILD_LEDGER_FD);
     uv_loop_init(&web->loop);
     open_handles(web);
     uv_run(&web->loop, UV_RUN_DEFAULT);
