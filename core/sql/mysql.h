@@ -269,6 +269,8 @@ void ty_mysql_cursors_close(struct ty_mysql_conn *conn);
 void ty_mysql_forget_statements(struct ty_mysql_conn *conn);
 void ty_mysql_control(struct ty_mysql_conn *conn);
 void ty_mysql_script(struct ty_mysql_conn *conn);
+/* Runs conn->op without preparing it; what it returns is read away. */
+void ty_mysql_run_plain(struct ty_mysql_conn *conn);
 
 /* ---- mysql_cancel.c */
 

@@ -185,6 +185,11 @@ static void on_rows_gone(struct ty_mysql_link *link)
 
 static void end_script(struct ty_mysql_conn *conn)
 {
+    if (conn->op->verb == TY_SQL_RUN) {
+        conn->op->changes = (int64_t)mysql_affected_rows(conn->link.mysql);
+        on_script_over(&conn->link);
+        return;
+    }
     conn->link.multi = false;
     ty_mysql_link_call(&conn->link, TY_MYSQL_MULTI, on_single_again);
 }
@@ -224,6 +229,13 @@ static void run_script(struct ty_mysql_link *link)
     link->text = conn->op->sql;
     link->text_len = conn->op->sql_len;
     ty_mysql_link_call(link, TY_MYSQL_QUERY, on_result);
+}
+
+void ty_mysql_run_plain(struct ty_mysql_conn *conn)
+{
+    conn->results = 0;
+    conn->link.result = 0;
+    run_script(&conn->link);
 }
 
 static void allow_many(struct ty_mysql_link *link)

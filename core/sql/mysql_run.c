@@ -62,13 +62,29 @@ static void bind_and_execute(struct ty_mysql_conn *conn)
     ty_mysql_link_call(&conn->link, TY_MYSQL_EXECUTE, on_executed);
 }
 
+/* A few statements cannot be prepared: which ones depends on the server. None of them returns rows
+ * that somebody would want. */
+static void fail_preparing(struct ty_mysql_conn *conn)
+{
+    struct ty_mysql_stmt *stmt = conn->stmt;
+
+    if (mysql_stmt_errno(stmt->handle) != ER_UNSUPPORTED_PS || stmt->text.slot_count ||
+        conn->op->verb != TY_SQL_RUN) {
+        ty_mysql_failed(conn);
+        return;
+    }
+    conn->stmt = NULL;
+    ty_mysql_stmt_free(stmt);
+    ty_mysql_run_plain(conn);
+}
+
 static void on_prepared(struct ty_mysql_link *link)
 {
     struct ty_mysql_conn *conn = ty_mysql_conn_of(link);
     struct ty_mysql_stmt *stmt = conn->stmt;
 
     if (link->result) {
-        ty_mysql_failed(conn);
+        fail_preparing(conn);
         return;
     }
     if (mysql_stmt_param_count(stmt->handle) != stmt->text.slot_count) {
