@@ -25,8 +25,14 @@ local function kept_in_memory(models)
   return new
 end
 
+local is_made = false
+
 local function kept_in_tables(models)
-  tables.create(models)
+  if not is_made then
+    tables.create(models)
+    is_made = true
+  end
+  tables.empty(models)
   return repository.new
 end
 
