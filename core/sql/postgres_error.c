@@ -147,23 +147,25 @@ static const char *find_state(const char *message, char state[6])
     return message;
 }
 
-/* One line, without where in the server's source that was. */
+/* One line for each host, without hints, and without where in the server's source it was. */
 static void flatten(char *to, size_t size, const char *from)
 {
     size_t len = 0;
 
     while (*from && len + 3 < size) {
-        if (strncmp(from, "LOCATION:", 9) == 0) {
-            from += strcspn(from, "\n");
-        } else if (*from == '\n' || *from == '\t') {
-            from += strspn(from, "\n\t ");
-            if (*from && strncmp(from, "LOCATION:", 9) != 0) {
+        size_t line_len = strcspn(from, "\n");
+
+        if (line_len && *from != '\t' && strncmp(from, "LOCATION:", 9) != 0) {
+            if (len) {
                 to[len++] = ';';
                 to[len++] = ' ';
             }
-        } else {
-            to[len++] = *from++;
+            size_t room = size - 1 - len, taken = line_len < room ? line_len : room;
+            memcpy(to + len, from, taken);
+            len += taken;
         }
+        from += line_len;
+        from += *from == '\n';
     }
     to[len] = '\0';
 }

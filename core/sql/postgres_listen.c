@@ -9,7 +9,7 @@
  * its ledger. One command is under way at a time; what is to be listened to is compared with what
  * is after each. */
 
-enum { CHANNEL_MAX = 63, PAUSE_MIN_MS = 50, PAUSE_MAX_MS = 2000 };
+enum { PAUSE_MIN_MS = 50, PAUSE_MAX_MS = 2000 };
 
 enum state { RESTING, CONNECTING, SETTING_UP, LISTENING };
 
@@ -20,6 +20,7 @@ struct ty_pg_listener {
     enum state state;
     int place; /* in the ledger */
     bool has_link, closing_link, asking;
+    bool over;                          /* there is no sense in trying again */
     struct ty_sql_listener *asking_for; /* NULL: for an UNLISTEN, or for one that is gone */
     struct ty_sql_listener *listeners;
     struct ty_sql_listener *next_told; /* while all of them are told something */
@@ -36,8 +37,6 @@ struct closing {
     void *arg;
 };
 
-static void work(struct ty_pg_listener *self);
-
 /* ---- telling */
 
 static void tell(struct ty_sql_listener *listener, const struct ty_sql_heard *heard)
@@ -45,7 +44,7 @@ static void tell(struct ty_sql_listener *listener, const struct ty_sql_heard *he
     listener->heard(listener, heard);
 }
 
-/* Those in the list that `wants` it; any of them may leave the list meanwhile. */
+/* Any of those who are told may leave the list meanwhile. */
 static void tell_deaf(struct ty_pg_listener *self, const struct ty_error *error, bool over)
 {
     struct ty_sql_heard heard = {.event = TY_SQL_DEAF, .error = *error, .over = over};
@@ -120,7 +119,7 @@ static void on_link_closed(struct ty_pg_link *link)
     self->handles--;
     if (self->closing)
         free_if_closed(self);
-    else if (self->listeners)
+    else if (self->listeners && !self->over)
         rest(self);
 }
 
@@ -149,6 +148,7 @@ static void lose(struct ty_pg_listener *self, const struct ty_error *error, bool
     struct ty_error copy = *error;
 
     hang_up(self);
+    self->over = over;
     tell_deaf(self, &copy, over);
 }
 
@@ -398,6 +398,7 @@ void ty_pg_listen(struct ty_sql *db, struct ty_sql_listener *listener)
     if (listener->next)
         listener->next->prev = &listener->next;
     self->listeners = listener;
+    self->over = false;
     if (!uv_is_active((uv_handle_t *)&self->timer))
         uv_timer_start(&self->timer, on_timer, 0, 0);
 }

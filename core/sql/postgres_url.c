@@ -87,6 +87,14 @@ static unsigned count_pieces(const char *list)
     return count;
 }
 
+static bool is_port(const char *text)
+{
+    char *end;
+    long port = strtol(text, &end, 10);
+
+    return !*text || (*end == '\0' && port > 0 && port < 65536);
+}
+
 /* "a,b" and "5432" or "5432,5433": one port serves all, as with libpq. */
 static int split_hosts(struct ty_pg_target *target, const char *hosts, const char *addrs,
                        const char *ports, struct ty_error *error)
@@ -110,6 +118,9 @@ static int split_hosts(struct ty_pg_target *target, const char *hosts, const cha
         to->host = host ? host : ty_strdup("");
         to->hostaddr = addr ? addr : ty_strdup("");
         to->port = port ? port : ty_strdup(target->hosts[0].port);
+        if (!is_port(to->port))
+            return ty_error_set(error, TY_ERR_INTERNAL, "url",
+                                "postgresql: the port of a host in the URL is no number");
     }
     return 0;
 }
