@@ -97,6 +97,9 @@ struct ty_pool_driver {
     bool (*changes_session)(const struct ty_sql_op *op);
     /* May it be sent behind others, by what is known of it: seen before, and fast? */
     bool (*is_fast)(const struct ty_pool *pool, const struct ty_sql_op *op);
+    /* Has an idle connection received nothing, not even its end? What has is passed over until the
+     * loop has looked at it. NULL: it is not asked. */
+    bool (*is_quiet)(const struct ty_pool_conn *conn);
     void (*free)(struct ty_pool *pool); /* the driver's own, when the pool closes; may be NULL */
 };
 

@@ -28,11 +28,26 @@ static void unlink_conn(struct ty_pool_conn *conn)
 
 /* ---- from the beginning to the end */
 
-/* Has another worker none, and we our share? */
+/* Does another worker wait, and would we have more than our share? */
 static bool is_for_others(const struct ty_pool *pool, unsigned held)
 {
     return pool_ledger_is_wanted(pool->state->ledger) &&
            pool_ledger_is_greedy(pool->state->ledger, held);
+}
+
+bool pool_conn_gives(struct ty_pool_conn *conn, uint64_t now)
+{
+    struct ty_pool *pool = conn->pool;
+    struct ty_pool_state_ *state = pool->state;
+    bool is_spare = state->conn_count > pool->options.pool_min &&
+                    now - conn->used_ns > (uint64_t)POOL_SPARE_MS * POOL_NS_PER_MS;
+
+    if (now - state->gave_ns < (uint64_t)POOL_YOUNG_MS * POOL_NS_PER_MS ||
+        !pool_ledger_is_wanted(state->ledger) ||
+        !(is_spare || is_for_others(pool, state->conn_count)))
+        return false;
+    state->gave_ns = now;
+    return true;
 }
 
 static int claim(struct ty_pool *pool, uint64_t now)
@@ -135,7 +150,7 @@ void pool_conn_release(struct ty_pool_conn *conn)
         return;
     conn->sealed = false;
     if (conn->doomed || state->closing || pool_conn_is_old(conn, conn->used_ns) ||
-        is_for_others(pool, state->conn_count)) {
+        pool_conn_gives(conn, conn->used_ns)) {
         pool_conn_close(conn);
     } else if (conn->dirty) {
         enter(conn, TY_POOL_RESETTING);

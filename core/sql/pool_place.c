@@ -12,6 +12,12 @@ bool pool_is_free(const struct ty_pool_conn *conn)
     return is_usable(conn) && conn->in_flight == 0;
 }
 
+/* All that the server ended at once are found at once, and not one by one by those who get them. */
+static bool is_quiet(const struct ty_pool_conn *conn)
+{
+    return !conn->pool->driver->is_quiet || conn->pool->driver->is_quiet(conn);
+}
+
 bool pool_can_share(const struct ty_pool *pool, const struct ty_sql_op *op)
 {
     return pool->driver->depth > 1 && op->verb == TY_SQL_RUN &&
@@ -24,7 +30,7 @@ struct ty_pool_conn *pool_pick_free(struct ty_pool *pool)
     struct ty_pool_conn *best = NULL;
 
     for (struct ty_pool_conn *conn = pool->state->conns; conn; conn = conn->next) {
-        if (pool_is_free(conn) && (!best || conn->used_ns > best->used_ns))
+        if (pool_is_free(conn) && (!best || conn->used_ns > best->used_ns) && is_quiet(conn))
             best = conn;
     }
     return best;
@@ -44,7 +50,7 @@ static void look_for_shared(struct ty_pool *pool, struct shared *found)
         if (!is_usable(conn))
             continue;
         if (conn->in_flight == 0) {
-            if (!found->free || conn->used_ns > found->free->used_ns)
+            if ((!found->free || conn->used_ns > found->free->used_ns) && is_quiet(conn))
                 found->free = conn;
         } else if (now - conn->head_ns < (uint64_t)POOL_YOUNG_MS * POOL_NS_PER_MS) {
             found->count++;
@@ -175,6 +181,23 @@ static unsigned shortage(struct ty_pool *pool)
     return want;
 }
 
+static uint64_t oldest_of(const struct pool_line *line)
+{
+    return line->head ? line->head->queued_ns : UINT64_MAX;
+}
+
+/* Not for the blink of an eye: connections would be closed here and opened there all the time. */
+static void ask_others(struct ty_pool *pool)
+{
+    struct ty_pool_state_ *state = pool->state;
+    uint64_t share = oldest_of(&state->share), alone = oldest_of(&state->alone);
+    uint64_t oldest = share < alone ? share : alone, now = ty_now_ns();
+
+    if (state->conn_count == 0 ||
+        (now > oldest && now - oldest > (uint64_t)POOL_YOUNG_MS * POOL_NS_PER_MS))
+        pool_ledger_want(state->ledger);
+}
+
 void pool_grow(struct ty_pool *pool)
 {
     struct ty_pool_state_ *state = pool->state;
@@ -186,7 +209,7 @@ void pool_grow(struct ty_pool *pool)
     while (state->connecting_count < want && state->connecting_count < POOL_CONNECTING_MAX &&
            pool_circuit_allows(pool, ty_now_ns())) {
         if (!pool_conn_open(pool)) {
-            pool_ledger_want(state->ledger);
+            ask_others(pool);
             return;
         }
     }

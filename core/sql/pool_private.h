@@ -13,6 +13,7 @@
 enum {
     POOL_NS_PER_MS = 1000000,
     POOL_YOUNG_MS = 20,      /* nobody is put behind what runs for longer */
+    POOL_SPARE_MS = 1000,    /* what was idle for so long another worker may need more */
     POOL_CONNECTING_MAX = 4, /* at once: a server that comes back is not stormed */
     POOL_TRIES_MAX = 5,
 };
@@ -60,6 +61,7 @@ struct ty_pool_state_ {
     struct pool_circuit circuit;
     struct pool_ledger *ledger;
     uint64_t refused_ns; /* when the ledger had no place for us */
+    uint64_t gave_ns;    /* when we last closed one for another worker */
     uint64_t complained_ms;
     uint64_t ledger_ns; /* when it was last looked at for the dead */
     uint64_t random;
@@ -129,6 +131,8 @@ void pool_conn_close(struct ty_pool_conn *conn); /* with nothing in flight */
 void pool_conn_release(struct ty_pool_conn *conn);
 void pool_conn_chores(struct ty_pool *pool); /* soon */
 void pool_conn_check(struct ty_pool_conn *conn);
+/* Is it to be closed because another worker waits for a place? One at a time. */
+bool pool_conn_gives(struct ty_pool_conn *conn, uint64_t now);
 bool pool_conn_is_old(const struct ty_pool_conn *conn, uint64_t now);
 
 /* ---- pool_answer.c */

@@ -55,11 +55,10 @@ static void watch_free(struct ty_pool_conn *conn, uint64_t now)
     struct ty_pool *pool = conn->pool;
     struct ty_pool_state_ *state = pool->state;
     bool is_spare = state->conn_count > pool->options.pool_min;
-    bool is_wanted = pool_ledger_is_wanted(state->ledger);
 
     if (conn->doomed || pool_conn_is_old(conn, now) ||
         (is_spare && pool->options.idle_ms && is_past(conn->used_ns, pool->options.idle_ms, now)) ||
-        (is_wanted && (is_spare || pool_ledger_is_greedy(state->ledger, state->conn_count))))
+        pool_conn_gives(conn, now))
         pool_conn_close(conn);
     else if (is_past(conn->used_ns, CHECK_MS, now) && is_past(conn->began_ns, CHECK_MS, now))
         pool_conn_check(conn);

@@ -1,5 +1,10 @@
 #include "pool_server.h"
 
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 static void a_statement_opens_a_connection_and_the_next_one_finds_it(void **state)
 {
     struct ty_sql_options options = fake_options();
@@ -302,6 +307,51 @@ static void the_minimum_is_kept_when_idle_connections_die(void **state)
     assert_int_equal(world_leave(&world), 0);
 }
 
+/* Another worker, which has nothing and wants something, as long as it lives. */
+static pid_t want_beside(void)
+{
+    pid_t pid = fork();
+
+    if (pid)
+        return pid;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    for (struct pool_ledger *ledger = pool_ledger_open("test", 4);;) {
+        pool_ledger_want(ledger);
+        usleep(10000);
+    }
+}
+
+static void another_worker_gets_its_share_and_no_more(void **state)
+{
+    struct ty_sql_options options = fake_options();
+    int fd = ty_sql_ledger_create();
+    struct task task[4];
+    struct world world;
+
+    (void)state;
+    assert_int_equal(ty_sql_ledger_attach(fd), 0);
+    world_open(&world, &options);
+    for (int i = 0; i < 4; i++)
+        start(&world, &task[i], "slow");
+    go_on(&world);
+    assert_int_equal(fake.count, 4);
+    pid_t pid = want_beside();
+    for (int i = 0; i < 40; i++) {
+        wait_ms(&world, 10);
+        for (int j = 0; j < 4; j++) /* they are needed here as well */
+            start(&world, &task[j], "slow");
+        go_on(&world);
+        assert_true(fake.count >= 2);
+    }
+
+    assert_int_equal(fake.count, 2);
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    assert_int_equal(world_leave(&world), 0);
+    ty_sql_ledger_detach();
+    close(fd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -316,6 +366,7 @@ int main(void)
         cmocka_unit_test(the_line_has_an_end),
         cmocka_unit_test(connections_end_when_they_are_old_or_nobody_needs_them),
         cmocka_unit_test(the_minimum_is_kept_when_idle_connections_die),
+        cmocka_unit_test(another_worker_gets_its_share_and_no_more),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

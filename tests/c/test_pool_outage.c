@@ -67,6 +67,29 @@ static void a_read_on_a_connection_that_dies_as_it_wakes_goes_elsewhere(void **s
     assert_int_equal(world_leave(&world), 0);
 }
 
+static void a_read_that_may_have_run_is_not_repeated(void **state)
+{
+    struct ty_sql_options options = fake_options();
+    struct task first, second;
+    struct world world;
+
+    (void)state;
+    options.pipelines = 1;
+    world_open(&world, &options);
+    start(&world, &first, "select 1");
+    go_on(&world);
+    start(&world, &first, "select 1");
+    start(&world, &second, "select 2");
+    fake_run(fake.conns[0]);
+    fake_answer(fake.conns[0]); /* so the server was at work */
+    assert_int_equal(first.calls, 1);
+    fake_die(fake.conns[0], false);
+    go_on(&world);
+
+    assert_int_equal(second.op.error.kind, TY_ERR_UNAVAILABLE);
+    assert_int_equal(world_leave(&world), 0);
+}
+
 static void while_the_server_is_away_nobody_waits(void **state)
 {
     struct ty_sql_options options = fake_options();
@@ -110,7 +133,8 @@ static void one_at_a_time_asks_whether_the_server_is_back(void **state)
         for (unsigned i = 0; i < fake.count; i++)
             alive += !fake.conns[i]->gone;
         assert_true(alive <= 1);
-        refuse_all(false);
+        if (ty_now_ms() % 50 < 10) /* it takes a while to say no */
+            refuse_all(false);
         uv_run(&world.loop, UV_RUN_ONCE);
     }
     assert_in_range(fake.opened, 4, 12); /* pauses of 50, 100, 200, 400, 800 ms, or half of that */
@@ -206,6 +230,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_idle_connection_that_died_is_nobodys_error),
         cmocka_unit_test(a_read_on_a_connection_that_dies_as_it_wakes_goes_elsewhere),
+        cmocka_unit_test(a_read_that_may_have_run_is_not_repeated),
         cmocka_unit_test(while_the_server_is_away_nobody_waits),
         cmocka_unit_test(one_at_a_time_asks_whether_the_server_is_back),
         cmocka_unit_test(what_somebody_has_to_mend_is_asked_for_seldom),
