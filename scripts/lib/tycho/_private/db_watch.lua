@@ -3,7 +3,7 @@
 local config = require "tycho.config"
 local fibers = require "tycho.core.fiber"
 local log = require("tycho.log").module "db"
-local place = require "tycho._private.place"
+local outside = require "tycho._private.outside"
 
 local watch = {}
 
@@ -23,7 +23,7 @@ local function count(name, sql)
   counts[key] = (counts[key] or 0) + 1
   if counts[key] == REPEATS_MAX + 1 then
     log:warn(("the same statement more than %d times in one request"):format(REPEATS_MAX),
-      { db = name, sql = sql:sub(1, 500), at = place(4), hint = "one query for all, or db.batch" })
+      { db = name, sql = sql:sub(1, 500), at = outside(), hint = "one query for all, or db.batch" })
   end
 end
 
