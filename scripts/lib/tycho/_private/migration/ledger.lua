@@ -106,11 +106,14 @@ function ledger.unlock(tx, system)
   end
 end
 
----Makes the table where it is missing.
+---Makes the table where it is missing; on MySQL, which does that in no transaction, beside it.
+---@param db tycho.db.Database
 ---@param tx tycho.db.Transaction
 ---@param system string
-function ledger.prepare(tx, system)
-  if system == "sqlite" or tx:value(EXISTS[system]) == 0 then
+function ledger.prepare(db, tx, system)
+  if system == "mysql" then
+    fiber.all { function() db.exec(TABLES.mysql) end }
+  elseif system == "sqlite" or tx:value(EXISTS[system]) == 0 then
     tx:exec(TABLES[system])
   end
 end

@@ -1,14 +1,16 @@
 --- One step of a migration, applied or undone.
 ---
 --- A step and the note of it are one transaction where the database can do that: SQLite and
---- PostgreSQL. MySQL commits at every change of a schema, so a step that fails there has to say
---- what of it stays. A step that says `-- tycho: no transaction` (PostgreSQL's CREATE INDEX
---- CONCURRENTLY) runs outside of one, while another connection holds the lock.
+--- PostgreSQL. MySQL ends a transaction before it changes a schema; so steps that do, and those
+--- in Lua, run outside of one there, while another connection holds the lock, and one that fails
+--- has to say what of it stays. The same is done for a step that says `-- tycho: no transaction`
+--- (PostgreSQL's CREATE INDEX CONCURRENTLY).
 
 local fiber = require "tycho.fiber"
 local files = require "tycho._private.migration.files"
 local ledger = require "tycho._private.migration.ledger"
 local loader = require "tycho._private.loader"
+local options = require "tycho.options"
 local split = require "tycho._private.migration.split"
 
 local run = {}
@@ -16,9 +18,8 @@ local run = {}
 local shown = files.shown
 
 local NO_TRANSACTION = "^%-%-%s*tycho:%s*no transaction%s*$"
-local WHAT_TO_DO = ": statement %d of %d failed. MySQL commits each change of a schema, so what is "
-  .. "before it has been done and stays: undo it by hand, or take it out of the file, and run this "
-  .. "again"
+local WHAT_TO_DO = ": statement %d of %d failed. Without a transaction, what is before it has been "
+  .. "done and stays: undo it by hand, or take it out of the file, and run this again"
 
 -- In one of the comments that a file of SQL begins with.
 local function says_no_transaction(text)
@@ -70,7 +71,7 @@ local function run_statements(target, file, text, on_statement)
     end
     local ok, err = pcall(target.exec, statement.text)
     if not ok then
-      fail(file, statement.line, err, target.system == "mysql" and i > 1
+      fail(file, statement.line, err, not target.script and i > 1
         and WHAT_TO_DO:format(i, #statements))
     end
   end
@@ -83,10 +84,20 @@ local function run_sql(target, file, text, on_statement)
   return run_statements(target, file, text, on_statement)
 end
 
+-- The database with the methods of a transaction: `up` need not know which it got.
+local function like_transaction(db)
+  return setmetatable({}, {
+    __index = function(_, name)
+      local fn = db[name]
+      return fn and function(_, ...) return fn(...) end
+    end,
+  })
+end
+
 -- What statements go to: a transaction, or the database itself.
 local function target_of(job, tx)
   if not tx then
-    return { system = job.system, exec = job.db.exec, api = job.db }
+    return { system = job.system, exec = job.db.exec, api = like_transaction(job.db) }
   end
   return {
     system = job.system, api = tx,
@@ -114,6 +125,24 @@ local function body_of(step, direction)
   return text, says_no_transaction(text)
 end
 
+local COMMITS = options.set { "create", "drop", "alter", "truncate", "rename", "grant", "revoke",
+  "lock", "unlock", "analyze", "optimize", "repair", "flush", "call" }
+
+-- Does MySQL end the transaction for one of the statements?
+local function commits(text)
+  for _, statement in ipairs(split(text, "mysql")) do
+    local first, second = statement.text:lower():match("^(%a+)%s*(%a*)")
+    if COMMITS[first] and second ~= "temporary" then
+      return true
+    end
+  end
+  return false
+end
+
+local function needs_none(job, body)
+  return job.system == "mysql" and (type(body) == "function" or commits(body))
+end
+
 local function perform(job, step, direction, body, tx)
   local target = target_of(job, tx)
   if type(body) == "function" then
@@ -134,7 +163,7 @@ local function locked(job, fn)
     ledger.lock(tx, job.system, function()
       job.on_event("waiting")
     end)
-    ledger.prepare(tx, job.system)
+    ledger.prepare(job.db, tx, job.system)
     local ok, result = pcall(fn, tx)
     pcall(ledger.unlock, tx, job.system)
     if not ok then
@@ -166,7 +195,7 @@ end
 
 local function go(job, step, direction, begin, note)
   local body, is_outside = body_of(step, direction)
-  if is_outside then
+  if is_outside or needs_none(job, body) then
     return locked_outside(job, step, direction, body, begin, note)
   end
   return locked(job, function(tx)

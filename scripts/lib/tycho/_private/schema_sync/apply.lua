@@ -4,6 +4,7 @@
 --- or nothing. On MySQL each statement counts at once, so a failure has to say how far it came.
 
 local errors = require "tycho.errors"
+local fiber = require "tycho.fiber"
 local ledger = require "tycho._private.migration.ledger"
 local plan = require "tycho._private.schema_sync.plan"
 
@@ -26,25 +27,44 @@ local function fail(step, err, done, is_transactional)
     ("%s: %s%s"):format(step.what, message, more), { detail = "schema.step" }), 0)
 end
 
-local function run_steps(tx, made, on_event)
-  local done = 0
-  for _, step in ipairs(made.steps) do
-    if step.done then
-      on_event("step", step.what)
-      for _, statement in ipairs(step.statements) do
-        local ok, err = pcall(tx.exec, tx, statement)
-        if not ok then
-          fail(step, err, done, made.ddl.is_transactional)
-        end
-        done = done + 1
-      end
+-- MySQL ends a transaction before it changes a schema, so that is done beside the one that holds
+-- the lock: in a fiber of its own, for which there is no transaction.
+local function beside(fn)
+  return fiber.all { fn }[1]
+end
+
+local function execute(db, tx, made, statement)
+  if made.ddl.is_transactional then
+    return tx:exec(statement)
+  end
+  return beside(function() return db.exec(statement) end)
+end
+
+local function run_steps(db, tx, made, on_event)
+  local shown
+  for i, part in ipairs(plan.flow(made)) do
+    if part.step ~= shown then
+      shown = part.step
+      on_event("step", shown.what)
+    end
+    local ok, err = pcall(execute, db, tx, made, part.sql)
+    if not ok then
+      fail(part.step, err, i - 1, made.ddl.is_transactional)
     end
   end
 end
 
+local function text_of(made)
+  local list = {}
+  for i, part in ipairs(plan.flow(made)) do
+    list[i] = part.sql
+  end
+  return table.concat(list, ";")
+end
+
 -- What was shown has to be what is done.
 local function refuse_other(shown, made)
-  if table.concat(plan.statements(shown), ";") ~= table.concat(plan.statements(made), ";") then
+  if text_of(shown) ~= text_of(made) then
     error(errors.new("conflict", "the database was changed meanwhile: nothing was done; look at "
       .. "the new plan", { detail = "schema.changed" }), 0)
   end
@@ -58,15 +78,23 @@ local function check_keys(tx)
   end
 end
 
+-- A transaction of MySQL that has looked at a table keeps it from being changed.
+local function plan_anew(db, shown, options)
+  if shown.ddl.is_transactional then
+    return plan.make(db, options)
+  end
+  return beside(function() return plan.make(db, options) end)
+end
+
 local function go(tx, db, shown, options)
   ledger.lock(tx, shown.system, function() options.on_event("waiting") end)
   if shown.system == "postgresql" then
     tx:exec(LOCK_TIMEOUT)
   end
   local ok, err = pcall(function()
-    local made = plan.make(db, options)
+    local made = plan_anew(db, shown, options)
     refuse_other(shown, made)
-    run_steps(tx, made, options.on_event)
+    run_steps(db, tx, made, options.on_event)
     if made.keys_off then
       check_keys(tx)
     end

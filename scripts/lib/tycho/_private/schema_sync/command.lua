@@ -98,10 +98,16 @@ local function show(made)
 end
 
 local function step_json(step)
+  local list = json.array {}
+  for _, part in ipairs { step.early or {}, step.statements } do
+    for _, sql in ipairs(part) do
+      list[#list + 1] = sql
+    end
+  end
   return {
     action = step.action, table = step.table, name = step.name, what = step.what, why = step.why,
     loses = step.loses, allow = step.allow, refusal = step.refusal, done = step.done,
-    statements = json.array(step.statements),
+    statements = list,
   }
 end
 
@@ -120,13 +126,13 @@ local function show_sql(made)
   if made.keys_off then
     screen.line "pragma foreign_keys = off;"
   end
-  for _, step in ipairs(made.steps) do
-    if step.done then
-      screen.line("-- " .. step.what:gsub("\n", " "))
-      for _, statement in ipairs(step.statements) do
-        screen.line(statement .. ";")
-      end
+  local shown
+  for _, part in ipairs(plan.flow(made)) do
+    if part.step ~= shown then
+      shown = part.step
+      screen.line("-- " .. shown.what:gsub("\n", " "))
     end
+    screen.line(part.sql .. ";")
   end
 end
 

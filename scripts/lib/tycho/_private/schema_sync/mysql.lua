@@ -46,7 +46,7 @@ local function type_key(text)
 end
 
 local function default_key(text)
-  local key = text and tokens.normal(text)
+  local key = text and tokens.normal(text, true)
   if not key or key == "null" then
     return nil
   end
@@ -127,7 +127,7 @@ end
 local function read_check(made, sql, part)
   local text = tokens.text(sql, part, 5, tokens.close(part, 4) - 1)
   made.checks[#made.checks + 1] = {
-    name = part[2].text, sql = text, key = tokens.normal(text),
+    name = part[2].text, sql = text, key = tokens.normal(text, true),
     uses = shape.uses(tokens.of, text, made.by_name),
   }
 end
@@ -151,7 +151,7 @@ end
 
 local function parse(name, sql)
   local made = shape.new(name)
-  local list = tokens.of(sql)
+  local list = tokens.of(sql, true)
   local open = 1
   while list[open].text ~= "(" do
     open = open + 1

@@ -26,6 +26,7 @@ local SYSTEMS = { sqlite = "sqlite", postgresql = "postgresql", mysql = "mysql" 
 ---@field refusal? string why it cannot be done
 ---@field done boolean is it part of what is done
 ---@field statements string[]
+---@field early? string[] what comes before most others: dropping what is made anew
 
 ---@class tycho.schema_sync.Plan
 ---@field database string
@@ -155,7 +156,7 @@ local function plan_table(job, live, wanted)
   end
   refuse_dependent(steps)
   sort(steps)
-  job.keys_off = statements.add(job, steps, before, renamed) or job.keys_off
+  job.keys_off = statements.add(job, steps, renamed, wanted) or job.keys_off
 end
 
 -- Tables that no model has are somebody else's, unless they are to be dropped.
@@ -241,16 +242,28 @@ function plan.make(db, options)
   return job
 end
 
----The statements of all that is done, in order.
+local EARLY = { change_reference = 3, change_check = 4, change_index = 5 }
+
+---The statements of all that is done, in order, each with its step.
 ---@param made tycho.schema_sync.Plan
----@return string[]
-function plan.statements(made)
+---@return { sql: string, step: tycho.schema_sync.Step }[]
+function plan.flow(made)
   local list = {}
-  for _, step in ipairs(made.steps) do
-    for _, statement in ipairs(step.done and step.statements or {}) do
-      list[#list + 1] = statement
+  local function add(step, rank, statements_of_it)
+    for _, sql in ipairs(step.done and statements_of_it or {}) do
+      list[#list + 1] = { sql = sql, step = step, rank = rank, at = #list }
     end
   end
+  for _, step in ipairs(made.steps) do
+    add(step, EARLY[step.action], step.early)
+    add(step, ORDER[step.action], step.statements)
+  end
+  table.sort(list, function(a, b)
+    if a.rank == b.rank then
+      return a.at < b.at
+    end
+    return a.rank < b.rank
+  end)
   return list
 end
 

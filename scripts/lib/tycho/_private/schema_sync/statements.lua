@@ -27,20 +27,24 @@ function OF.add_column(ddl, live, difference)
   return { ddl:add_column(live, difference.wanted) }
 end
 
--- Where the database does not drop what belongs to a column by itself.
-function OF.drop_column(ddl, live, difference)
-  local list = {}
+-- MySQL does not drop what belongs to a column by itself, or leaves an index of the other columns.
+-- `gone` is what is dropped already.
+function OF.drop_column(ddl, live, difference, gone)
+  local list, name = {}, difference.name
+  local function drop(items, method, belongs)
+    for _, item in ipairs(items) do
+      if not gone[item] and belongs(item) then
+        gone[item] = true
+        list[#list + 1] = ddl[method](ddl, live, item)
+      end
+    end
+  end
   if ddl.system == "mysql" then
-    for _, reference in ipairs(live.references) do
-      if reference.columns[1] == difference.name then
-        list[#list + 1] = ddl:drop_reference(live, reference)
-      end
-    end
-    for _, check in ipairs(live.checks) do
-      if check.uses[difference.name] then
-        list[#list + 1] = ddl:drop_check(live, check)
-      end
-    end
+    drop(live.references, "drop_reference", function(item) return item.columns[1] == name end)
+    drop(live.checks, "drop_check", function(item) return item.uses[name] end)
+    drop(live.indexes, "drop_index", function(item)
+      return item.uses[name] and item.parts[2] ~= nil
+    end)
   end
   list[#list + 1] = ddl:drop_column(live, difference.live)
   return list
@@ -58,17 +62,19 @@ function OF.change_default(ddl, live, difference)
   return { ddl:set_default(live, difference.made) }
 end
 
-local function item_statements(ddl, live, difference)
-  local kind = difference.action:match("_(%a+)$")
-  local list = {}
+-- What replaces another is made after all is gone that may go.
+local function add_item(job, step, made)
+  local difference, ddl = step.difference, job.ddl
+  local kind = step.action:match("_(%a+)$")
+  local drop = ddl["drop_" .. kind]
+  local add = kind == "index" and ddl.create_index or ddl["add_" .. kind]
   if difference.live then
-    list[1] = ddl["drop_" .. kind](ddl, live, difference.live)
+    local list = difference.wanted and "early" or "statements"
+    step[list] = { drop(ddl, job.renamed, difference.live) }
   end
   if difference.wanted then
-    local add = kind == "index" and ddl.create_index or ddl["add_" .. kind]
-    list[#list + 1] = add(ddl, live, difference.wanted)
+    step.statements = { add(ddl, made, difference.wanted) }
   end
-  return list
 end
 
 local CHANGES_COLUMN = { change_type = true, change_null = true, change_default = true }
@@ -97,13 +103,14 @@ local function with_default_aside(job, step, list)
   }
 end
 
-local function of_step(job, step, made, said)
+local function add_statements(job, step, made, said)
   if CHANGES_COLUMN[step.action] then
-    return with_default_aside(job, step, add_column_change(job, step, made, said))
+    step.statements = with_default_aside(job, step, add_column_change(job, step, made, said))
   elseif OF[step.action] then
-    return OF[step.action](job.ddl, made, step.difference)
+    step.statements = OF[step.action](job.ddl, job.renamed, step.difference, job.gone)
+  else
+    add_item(job, step, made)
   end
-  return item_statements(job.ddl, made, step.difference)
 end
 
 -- All that needs a new table is one new table, made by the last step that needs it.
@@ -127,9 +134,19 @@ local function add_rebuild(job, steps, renamed, made)
   return last
 end
 
--- What the table will be like, once all that is done has been done.
-local function result_of(steps, renamed)
+-- What the table will be like, once all that is done has been done. What is the same already is
+-- said in the model's words: a database's own are not always understood by it.
+local function result_of(steps, renamed, wanted)
   local made = shape.copy(renamed)
+  for _, column in ipairs(made.columns) do
+    local twin = wanted.by_name[column.name]
+    if twin and twin.type_key == column.type_key then
+      column.type = twin.type
+    end
+    if twin and twin.default_key == column.default_key then
+      column.default = twin.default
+    end
+  end
   for _, step in ipairs(steps) do
     if step.done and step.action ~= "create_table" then
       rebuild.apply(made, step.difference)
@@ -141,20 +158,25 @@ end
 ---Adds the statements to the steps of one table, which are in order.
 ---@param job table
 ---@param steps tycho.schema_sync.Step[]
----@param before tycho.schema_sync.Shape
 ---@param renamed tycho.schema_sync.Shape with the columns' new names
+---@param wanted tycho.schema_sync.Shape
 ---@return boolean keys_off SQLite: a table that others refer to is made anew
-function statements.add(job, steps, before, renamed)
-  local made = result_of(steps, renamed)
+function statements.add(job, steps, renamed, wanted)
+  local made = result_of(steps, renamed, wanted)
   local rebuilt = job.system == "sqlite" and add_rebuild(job, steps, renamed, made) or nil
   local said = {}
-  job.renamed = renamed
+  job.renamed, job.gone = renamed, {}
   for _, step in ipairs(steps) do
-    if step.done and not step.is_in_rebuild then
-      step.statements = of_step(job, step, made, said)
+    if step.done and step.difference.live then
+      job.gone[step.difference.live] = true
     end
   end
-  return rebuilt ~= nil and rebuild.is_referred_to(job.live, before.name)
+  for _, step in ipairs(steps) do
+    if step.done and not step.is_in_rebuild then
+      add_statements(job, step, made, said)
+    end
+  end
+  return rebuilt ~= nil and rebuild.is_referred_to(job.live, renamed.name)
 end
 
 return statements

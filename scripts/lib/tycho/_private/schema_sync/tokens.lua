@@ -9,13 +9,14 @@ local tokens = {}
 ---@field from integer
 ---@field to integer
 
-local function quoted(text, at, quote)
-  local from = at + 1
+-- The position of the quote that ends it. In MySQL's strings a backslash takes the next along.
+local function quoted(text, at, quote, has_escapes)
+  local from, stop = at + 1, has_escapes and "[\\" .. quote .. "]" or quote
   while true do
-    local found = text:find(quote, from, true)
+    local found = text:find(stop, from)
     if not found then
       return #text
-    elseif text:sub(found + 1, found + 1) ~= quote then
+    elseif text:sub(found, found) == quote and text:sub(found + 1, found + 1) ~= quote then
       return found
     end
     from = found + 2
@@ -29,10 +30,10 @@ end
 local SIGNS = { ["<"] = "^<[=>]?", [">"] = "^>=?", ["!"] = "^!=?", ["|"] = "^||?", [":"] = "^::?",
   ["="] = "^==?" }
 
-local function read(text, at)
+local function read(text, at, has_escapes)
   local char = text:sub(at, at)
   if char == "'" then
-    local to = quoted(text, at, "'")
+    local to = quoted(text, at, "'", has_escapes)
     return "string", text:sub(at, to), to
   elseif char == '"' or char == "`" then
     local to = quoted(text, at, char)
@@ -67,11 +68,12 @@ local function skip(text, at)
 end
 
 ---@param text string
+---@param has_escapes? boolean a backslash in a string means something: MySQL
 ---@return tycho.schema_sync.Token[]
-function tokens.of(text)
+function tokens.of(text, has_escapes)
   local list, at = {}, skip(text, 1)
   while at do
-    local kind, word, to = read(text, at)
+    local kind, word, to = read(text, at, has_escapes)
     list[#list + 1] = { kind = kind, text = word, from = at, to = to }
     at = skip(text, to + 1)
   end
@@ -108,9 +110,10 @@ local SAME = { ["true"] = "1", ["false"] = "0", ["=="] = "=", ["!="] = "<>" }
 ---One way of writing it: no comments, one blank between words, no quotes around plain names, no
 ---brackets around the whole.
 ---@param text string
+---@param has_escapes? boolean as for `tokens.of`
 ---@return string
-function tokens.normal(text)
-  local list = tokens.of(text)
+function tokens.normal(text, has_escapes)
+  local list = tokens.of(text, has_escapes)
   while is_wrapped(list) do
     table.remove(list)
     table.remove(list, 1)
