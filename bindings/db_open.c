@@ -104,6 +104,7 @@ void ty_db_close_all(void (*done)(void *arg), void *arg)
 {
     struct ty_db *next = databases.list;
 
+    ty_db_unlisten_all();
     databases.list = NULL;
     databases.era++;
     databases.closed = done;

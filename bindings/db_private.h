@@ -4,6 +4,7 @@
  *   db_open.c     which databases there are
  *   db_batch.c    several statements in one go
  *   db_cursor.c   results in pieces, and COPY
+ *   db_listen.c   notifications
  *   db_tx.c       transactions
  *   db_call.c     one operation and the fiber that waits for it
  *   db_values.c   parameters
@@ -41,6 +42,9 @@ struct ty_db *ty_db_check(lua_State *L, uv_loop_t *loop, int index, struct ty_er
 
 /* Changes when all databases are closed: what belongs to an earlier era is gone. */
 unsigned ty_db_era(void);
+
+/* Before databases are closed. */
+void ty_db_unlisten_all(void);
 
 /* ---- calls */
 
@@ -107,6 +111,10 @@ int ty_db_open(lua_State *L);
 int ty_db_fetch(lua_State *L);
 int ty_db_shut(lua_State *L);
 int ty_db_copy(lua_State *L);
+int ty_db_listen(lua_State *L);
+int ty_db_listening(lua_State *L);
+int ty_db_hear(lua_State *L);
+int ty_db_deafen(lua_State *L);
 
 /* typed("blob"|"json"|"array"|"timestamp", text [, other]): a value that is stored as such. Of an
  * array `text` is PostgreSQL's form, and `other` JSON, for databases without arrays. */

@@ -4,7 +4,7 @@
 #   with_database.sh sqlite|postgres|mariadb|pgbouncer COMMAND ...
 #
 # The server is stopped, and everything of it removed, when the command has ended. Its exit status is
-# the command's.
+# the command's. TYCHO_TEST_DATABASE says which kind it is.
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 kind=$1
@@ -74,4 +74,4 @@ case $kind in
         exit 2 ;;
 esac
 
-TYCHO_DATABASES__DEFAULT__URL=$url "$@"
+TYCHO_TEST_DATABASE=$kind TYCHO_DATABASES__DEFAULT__URL=$url "$@"

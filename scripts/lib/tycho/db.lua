@@ -21,6 +21,7 @@
 local core = require "tycho.core.db"
 local batch = require "tycho._private.db_batch"
 local check = require("tycho.errors").check
+local listen = require "tycho._private.db_listener"
 local options = require "tycho.options"
 local pieces = require "tycho._private.db_pieces"
 local replicas = require "tycho._private.db_replicas"
@@ -223,6 +224,35 @@ local function database(name, from_replica)
   function db.copy_out(sql, fn)
     check_sql(sql, 2)
     db.transaction(function(tx) pieces.copy_out(tx.handle, sql, fn) end)
+  end
+
+  ---Listens to a channel (PostgreSQL only): what is sent from now on is heard. All listeners of a
+  ---worker share one connection, which comes back by itself; a note with `lost` then says that
+  ---something may have been missed.
+  ---
+  ---```lua
+  ---local listener = db.listen "orders"
+  ---local note = listener:next(30)
+  ---if note then send(note.payload) end
+  ---```
+  ---@async
+  ---@param channel string
+  ---@return tycho.db.Listener
+  function db.listen(channel)
+    return listen(name, channel)
+  end
+
+  ---Tells all who listen to a channel, on every node, when the transaction commits (PostgreSQL
+  ---only).
+  ---
+  ---```lua
+  ---db.notify("orders", order.order_no)
+  ---```
+  ---@async
+  ---@param channel string
+  ---@param payload? string at most 7,999 bytes
+  function db.notify(channel, payload)
+    db.query("select pg_notify($1, $2)", channel, payload or "")
   end
 
   ---Runs `fn(tx)` in a transaction: committed when it returns, rolled back when it raises, runs
