@@ -65,6 +65,7 @@ static void on_batch_done(struct ty_sql_op *op)
 {
     struct batch *batch = ty_db_call_of(op)->batch;
 
+    ty_db_call_judge(batch->calls[0]);
     ty_wake(&batch->wait, push_batch, batch);
     free_batch(batch);
 }
@@ -162,7 +163,7 @@ int ty_db_batch(lua_State *L)
 
     struct batch *batch = ty_zalloc(sizeof(*batch));
     batch->calls = ty_zalloc((size_t)count * sizeof(struct ty_db_call *));
-    batch->wait.what = "db batch";
+    batch->wait.what = db->what;
     if (!read_items(L, db, batch, count)) {
         free_batch(batch);
         return ty_db_push_no_memory(L);

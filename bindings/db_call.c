@@ -91,15 +91,20 @@ static int push_result(lua_State *L, void *arg)
     }
 }
 
+void ty_db_call_judge(struct ty_db_call *call)
+{
+    if (!call->db->slow_ns || call->op.run_ns < call->db->slow_ns)
+        return;
+    if (!call->origin)
+        note_origin(call);
+    log_slow(call);
+}
+
 static void on_done(struct ty_sql_op *op)
 {
     struct ty_db_call *call = ty_db_call_of(op);
 
-    if (call->db->slow_ns && op->run_ns >= call->db->slow_ns) {
-        if (!call->origin)
-            note_origin(call);
-        log_slow(call);
-    }
+    ty_db_call_judge(call);
     if (call->tx && op->status == UV_ECANCELED)
         ty_sql_tx_drop(call->tx);
     ty_wake(&call->wait, push_result, call);
@@ -133,7 +138,7 @@ struct ty_db_call *ty_db_call_new(lua_State *L, struct ty_db *db, int count, siz
     call->fiber = ty_fiber_running(L);
     call->handle_ref = LUA_NOREF;
     call->op.done = on_done;
-    call->wait.what = "db";
+    call->wait.what = db->what;
     return call;
 }
 

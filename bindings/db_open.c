@@ -82,6 +82,7 @@ struct ty_db *ty_db_find(uv_loop_t *loop, const struct ty_config *config, const 
     db = ty_zalloc(sizeof(*db));
     db->sql = sql;
     db->name = ty_strdup(name);
+    db->what = ty_asprintf("db %s", name);
     db->slow_ns = ty_config_named_ms(config, "databases", name, "slow") * NS_PER_MS;
     db->next = databases.list;
     databases.list = db;
@@ -95,6 +96,7 @@ static void on_closed(void *arg)
     struct ty_db *db = arg;
 
     free(db->name);
+    free(db->what);
     free(db);
     if (--databases.closing == 0 && databases.closed)
         databases.closed(databases.closed_arg);

@@ -24,6 +24,7 @@
 struct ty_db {
     struct ty_sql *sql;
     char *name;
+    char *what;       /* its fibers wait for: "db default" */
     uint64_t slow_ns; /* 0: nothing is slow */
     struct ty_db *next;
     struct ty_sql_op probe; /* runs while `probing` */
@@ -90,6 +91,9 @@ void ty_db_copy_sql(struct ty_sql_op *op, char *to, const char *sql, size_t len)
 /* Starts the operation, in the transaction if there is a `handle`, and parks. */
 int ty_db_call_start(lua_State *L, struct ty_db_call *call, const struct ty_db_handle *handle);
 void ty_db_call_cancel(struct ty_wait *wait);
+
+/* A word in the log, with the line of the script, if it was slow; when it is done. */
+void ty_db_call_judge(struct ty_db_call *call);
 
 int ty_db_push_no_memory(lua_State *L);
 

@@ -14,6 +14,14 @@ static const struct ty_metric duration = {
     .help = "How long operations of a database took, without waiting for a connection.",
     .type = TY_HISTOGRAM,
 };
+static const double row_bounds[] = {0, 1, 10, 100, 1000, 10000, 100000, 1000000};
+static const struct ty_metric returned_rows = {
+    .name = "db_client_response_returned_rows",
+    .help = "Rows that statements returned.",
+    .type = TY_HISTOGRAM,
+    .bounds = row_bounds,
+    .bound_count = sizeof(row_bounds) / sizeof(row_bounds[0]),
+};
 static const struct ty_metric wait_time = {
     .name = "db_client_connection_wait_time_seconds",
     .help = "How long operations waited for a connection.",
@@ -49,7 +57,7 @@ struct ty_sql_figures {
     const char *system;
     char *name;
     struct ty_series *durations[OPERATIONS][KINDS + 1]; /* the last: without error */
-    struct ty_series *wait, *idle, *used, *max, *pending, *timeouts;
+    struct ty_series *rows, *wait, *idle, *used, *max, *pending, *timeouts;
 };
 
 static void add_label(struct ty_buf *labels, const char *name, const char *value)
@@ -76,6 +84,7 @@ struct ty_sql_figures *ty_sql_figures_new(const char *system, const char *name)
 
     figures->system = system;
     figures->name = ty_strdup(name);
+    figures->rows = series(&returned_rows, name, NULL);
     figures->wait = series(&wait_time, name, NULL);
     figures->idle = series(&connections, name, "idle");
     figures->used = series(&connections, name, "used");
@@ -132,6 +141,8 @@ void ty_sql_count_op(struct ty_sql_figures *figures, const struct ty_sql_op *op)
     if (!*at)
         *at = add_duration(figures, operation, kind);
     ty_histogram_observe(*at, (double)op->run_ns / 1e9);
+    if (op->status == 0 && op->column_count > 0)
+        ty_histogram_observe(figures->rows, (double)op->row_count);
 }
 
 void ty_sql_count_wait(struct ty_sql_figures *figures, uint64_t ns, bool in_vain)

@@ -1,0 +1,77 @@
+-- What `tycho.db` tells developers without being asked, and nobody else.
+
+local server = require "tests.blackbox.support.server"
+
+local APP = [[
+local app = require "tycho.app"
+local db = require "tycho.db"
+local fiber = require "tycho.fiber"
+
+app.get("/many", function(req)
+  for _ = 1, tonumber(req.query.n) do
+    db.value "select 1"
+  end
+  return {}
+end)
+
+app.get("/held", function()
+  db.transaction(function()
+    db.value "select 1"
+    fiber.sleep(0.001)
+    fiber.sleep(0.001)
+  end)
+  return {}
+end)
+
+app.get("/fine", function()
+  db.transaction(function()
+    fiber.all { function() return db.value "select 2" end }
+  end)
+  fiber.sleep(0.001)
+  return {}
+end)
+]]
+
+describe("the log of statements", function()
+  after_each(server.clean_up)
+
+  local function start(env)
+    return server.start { scripts = { ["app/main.lua"] = APP }, config = { env = env } }
+  end
+
+  local function count(s, words)
+    local _, found = s:log():gsub(words, "")
+    return found
+  end
+
+  it("names in development what one request repeats too often", function()
+    local s = start "dev"
+    s:request("GET", "/many?n=20")
+    s:request("GET", "/many?n=20")
+    assert.equal(0, count(s, "the same statement"))
+    s:request("GET", "/many?n=50")
+
+    assert.equal(1, count(s, "the same statement more than 20 times in one request"))
+    assert.matches('"sql":"select 1"', s:log(), 1, true)
+    assert.matches("scripts/app/main.lua:7", s:log(), 1, true)
+  end)
+
+  it("names in development where a transaction is held without need", function()
+    local s = start "dev"
+    s:request("GET", "/fine")
+    assert.equal(0, count(s, "a transaction is held open"))
+    s:request("GET", "/held")
+
+    assert.equal(1, count(s, "a transaction is held open"))
+    assert.matches("scripts/app/main.lua:15", s:log(), 1, true)
+  end)
+
+  it("says nothing of that in production", function()
+    local s = start "production"
+    s:request("GET", "/many?n=50")
+    s:request("GET", "/held")
+
+    assert.equal(0, count(s, "the same statement"))
+    assert.equal(0, count(s, "a transaction is held open"))
+  end)
+end)
