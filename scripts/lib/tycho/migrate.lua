@@ -45,7 +45,7 @@ local function job_of(opts)
   local name = opts.database or "default"
   local db = database.use(name)
   return {
-    name = name, db = db, system = db.system and db.system() or "sqlite", on_event = opts.on_event or ignore,
+    name = name, db = db, system = db.system(), on_event = opts.on_event or ignore,
   }
 end
 

@@ -57,8 +57,7 @@ local function narrate(call)
 end
 
 local function system_of(call)
-  local db = database.use(call.database)
-  return db.system and db.system() or "sqlite"
+  return database.use(call.database).system()
 end
 
 local commands = {}

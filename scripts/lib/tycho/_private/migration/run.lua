@@ -52,36 +52,29 @@ local function fail(file, line, err, more)
   error(("%s:%d: %s%s"):format(shown(file), line, message, more or ""), 0)
 end
 
--- SQLite finds the ends of its statements itself, those of triggers too.
-local function run_script(target, file, text)
+-- All or nothing: the database finds the ends of the statements itself.
+local function run_whole(target, file, text)
   local ok, err = pcall(target.script, text)
-  if not ok then
-    if type(err) == "table" and err.line then
-      fail(file, err.line, err)
-    end
+  if not ok and type(err) == "table" and err.line then
+    fail(file, err.line, err)
+  elseif not ok then
     error(err, 0)
   end
 end
 
-local function run_statements(target, file, text, on_statement)
+-- Each statement counts at once. As scripts, because these may take as long as they like.
+local function run_each(target, file, text, on_statement)
   local statements = split(text, target.system)
   for i, statement in ipairs(statements) do
     if #statements > 1 then
       on_statement(i, #statements)
     end
-    local ok, err = pcall(target.exec, statement.text)
+    local ok, err = pcall(target.script, statement.text)
     if not ok then
-      fail(file, statement.line, err, not target.script and i > 1
-        and WHAT_TO_DO:format(i, #statements))
+      local line = type(err) == "table" and err.line or 1
+      fail(file, statement.line + line - 1, err, i > 1 and WHAT_TO_DO:format(i, #statements))
     end
   end
-end
-
-local function run_sql(target, file, text, on_statement)
-  if target.system == "sqlite" and target.script then
-    return run_script(target, file, text)
-  end
-  return run_statements(target, file, text, on_statement)
 end
 
 -- The database with the methods of a transaction: `up` need not know which it got.
@@ -97,11 +90,10 @@ end
 -- What statements go to: a transaction, or the database itself.
 local function target_of(job, tx)
   if not tx then
-    return { system = job.system, exec = job.db.exec, api = like_transaction(job.db) }
+    return { system = job.system, script = job.db.script, api = like_transaction(job.db) }
   end
   return {
-    system = job.system, api = tx,
-    exec = function(sql) return tx:exec(sql) end,
+    system = job.system, api = tx, is_transaction = true,
     script = function(sql) return tx:script(sql) end,
   }
 end
@@ -149,7 +141,10 @@ local function perform(job, step, direction, body, tx)
     return body(target.api)
   end
   local file = direction == "up" and step.file or step.down.file
-  return run_sql(target, file, body, on_statement(job, step))
+  if target.is_transaction then
+    return run_whole(target, file, body)
+  end
+  return run_each(target, file, body, on_statement(job, step))
 end
 
 -- On another connection than that of the transaction around it, which holds the lock.

@@ -33,11 +33,12 @@ local function beside(fn)
   return fiber.all { fn }[1]
 end
 
+-- As a script, because that may take as long as it likes.
 local function execute(db, tx, made, statement)
   if made.ddl.is_transactional then
-    return tx:exec(statement)
+    return tx:script(statement)
   end
-  return beside(function() return db.exec(statement) end)
+  return beside(function() return db.script(statement) end)
 end
 
 local function run_steps(db, tx, made, on_event)

@@ -13,8 +13,6 @@ local words = require "tycho._private.schema_sync.words"
 
 local plan = {}
 
-local SYSTEMS = { sqlite = "sqlite", postgresql = "postgresql", mysql = "mysql" }
-
 ---@class tycho.schema_sync.Step
 ---@field action string
 ---@field table string
@@ -218,7 +216,7 @@ end
 ---@param options { database: string, models: tycho.model.Table[], allow?: table<string, true> }
 ---@return tycho.schema_sync.Plan
 function plan.make(db, options)
-  local system = SYSTEMS[db.system and db.system() or "sqlite"]
+  local system = db.system()
   local reader = require("tycho._private.schema_sync." .. system)
   local job = {
     db = db, system = system, database = options.database, allow = options.allow or {},
