@@ -51,6 +51,30 @@ nasty:post("/prune", function()
   return db.exec "delete from orders where id <= (select max(id) - 2000 from orders)"
 end)
 nasty:get("/spin", function() while true do end end)
+
+-- More than a connection of SQLite keeps in memory (2 MiB), read by all of a worker's at once: what
+-- they keep is full from the start, and no growth afterwards.
+nasty:post("/stock", function()
+  db.exec "create table stock (id integer primary key, text text)"
+  return db.exec([=[
+    with recursive numbers(n) as (select 1 union all select n + 1 from numbers where n < 4000)
+    insert into stock(text) select hex(randomblob(400)) from numbers
+  ]=])
+end)
+local STOCK, asked = "select sum(length(text)) from stock", 0
+nasty:get("/stock", function()
+  asked = asked + 1
+  if asked %% 20 ~= 1 then
+    return {}
+  end
+  local readers = {}
+  for i = 1, 4 do
+    readers[i] = function() return db.value(STOCK) end
+  end
+  local all = fiber.all(readers)
+  all[5] = db.transaction(function(tx) return tx:value(STOCK) end)
+  return all
+end)
 ]]
 
 ---The application's files by path below scripts/, as in version `number`.
@@ -89,7 +113,10 @@ function ground.start(workers)
   local scripts = ground.version(0)
   add_folder(scripts, "app")
   add_folder(scripts, "migrations")
-  return server.start { scripts = scripts, workers = workers, timeout = 60, config = PATIENT }
+  local s = server.start { scripts = scripts, workers = workers, timeout = 60, config = PATIENT }
+  local res = s:request("POST", "/soak/stock")
+  assert(res.status == 200, res.body)
+  return s
 end
 
 return ground

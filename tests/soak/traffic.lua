@@ -10,7 +10,7 @@ Traffic.__index = Traffic
 
 -- What: how often among all, the route, the status, the request.
 local KINDS = {
-  { name = "health", share = 7, route = "/api/system/health", status = 200 },
+  { name = "health", share = 6, route = "/api/system/health", status = 200 },
   { name = "me", share = 3, route = "/api/client/auth/me", status = 200, is_private = true },
   { name = "create", share = 2, route = "/api/client/order/create", status = 201,
     method = "POST", is_private = true, json = { product = "tea", amount = 1250 } },
@@ -19,6 +19,7 @@ local KINDS = {
   { name = "list", share = 2, route = "/api/client/order/list", status = 200,
     target = "/api/client/order/list?limit=5", is_private = true },
   { name = "stranger", share = 1, route = "/api/client/order/list", status = 401 },
+  { name = "stock", share = 1, route = "/soak/stock", status = 200 },
   { name = "version", share = 2, route = "/soak/version", status = 200 },
   { name = "error", share = 1, route = "/soak/error", status = 500 },
   { name = "late", share = 1, route = "/soak/late", status = 504 },
