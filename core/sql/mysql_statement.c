@@ -263,6 +263,9 @@ int ty_mysql_stmt_bind(struct ty_mysql_conn *conn, struct ty_mysql_stmt *stmt, s
         if (value->type == TY_SQL_REAL && value->real - value->real != 0)
             return ty_sql_fail(op, "mysql", TY_ERR_INVALID, "22003",
                                "$%u is not a number that MySQL knows", number);
+        if (value->type == TY_SQL_ARRAY && value->other_len == 0)
+            return ty_sql_fail(op, "mysql", TY_ERR_INVALID, "22032",
+                               "$%u is an array that JSON has no form for", number);
         size += 16 + (stmt->binds[i].length ? stmt->binds[i].length_value : 0);
     }
     if (conn->packet_max && size + 1024 > conn->packet_max)

@@ -36,19 +36,55 @@ local function of_number(number)
   return ("%.17g"):format(number)
 end
 
+local function of_string(text)
+  return '"' .. text:gsub('[\\"]', "\\%0") .. '"'
+end
+
 local of_type = {
   ["nil"] = function() return "NULL" end,
   userdata = function() return "NULL" end, -- db.null
-  string = function(text) return '"' .. text:gsub('[\\"]', "\\%0") .. '"' end,
+  string = of_string,
   boolean = function(value) return value and "t" or "f" end,
   number = of_number,
   cdata = int64.format,
 }
 
+-- What says itself what it is, as an element, and as what JSON has for it.
+local typed = {
+  blob = {
+    text = function(value)
+      return '"\\\\x' .. value[1]:gsub(".", function(byte)
+        return ("%02x"):format(byte:byte())
+      end) .. '"'
+    end,
+    plain = function() error("JSON has no bytes", 0) end,
+  },
+  json = {
+    text = function(value) return of_string(value[1]) end,
+    plain = function(value) return json.decode(value[1]) end,
+  },
+  array = {
+    text = function(value) return value[1] end,
+    plain = function(value) return json.decode(value[2]) end,
+  },
+  timestamp = {
+    text = function(value) return of_string(value[1]) end,
+    plain = function(value) return value[1] end,
+  },
+}
+
+local function typed_of(value)
+  local meta = getmetatable(value)
+  return type(meta) == "string" and typed[meta:match "^tycho%.db%.(%l+)$"] or nil
+end
+
 -- An element in PostgreSQL's text form (manual, 8.15.6).
 local function add_element(out, value, depth)
   local kind = type(value)
-  if kind == "table" then
+  local own = kind == "table" and typed_of(value)
+  if own then
+    out[#out + 1] = own.text(value)
+  elseif kind == "table" then
     add_array(out, value, depth + 1)
   elseif of_type[kind] then
     out[#out + 1] = of_type[kind](value)
@@ -57,9 +93,26 @@ local function add_element(out, value, depth)
   end
 end
 
+-- The same list, of what JSON knows.
+local function plain(list)
+  local copy = json.array {}
+  for i = 1, #list do
+    local value = list[i]
+    local own = type(value) == "table" and typed_of(value)
+    if own then
+      copy[i] = own.plain(value)
+    else
+      copy[i] = type(value) == "table" and plain(value) or value
+    end
+  end
+  return copy
+end
+
 function add_array(out, list, depth)
   if depth > DEPTH_MAX then
     error(("db.array: more than %d levels"):format(DEPTH_MAX), 0)
+  elseif #list == 0 and next(list) ~= nil then
+    error("db.array: what is no list is an element only as db.json", 0)
   end
   out[#out + 1] = "{"
   for i = 1, #list do
@@ -83,8 +136,8 @@ function values.array(list)
   if not ok then
     error(err, 2)
   end
-  -- Infinity is an element, but not of JSON: databases that need that refuse it.
-  local is_json, text = pcall(json.encode, #list == 0 and json.array {} or list)
+  -- Infinity and bytes are elements, but not of JSON: databases that need that refuse them.
+  local is_json, text = pcall(function() return json.encode(plain(list)) end)
   return core.typed("array", table.concat(out), is_json and text or nil)
 end
 
