@@ -61,15 +61,20 @@ static int l_script(lua_State *L)
     return ty_db_call_start(L, call, handle);
 }
 
-/* need(name): where requests are served, the worker is not ready before this database works */
+/* need(name) -> true: where requests are served, the worker is not ready before this database
+ * works. A URL that no driver takes is an error wherever scripts load; that nobody configured the
+ * name is said when it is used. */
 static int l_need(lua_State *L)
 {
     const struct ty_engine_env *env = ty_vm_of(L)->env;
+    const char *name = luaL_checkstring(L, 1);
     struct ty_error error;
 
-    if (strcmp(env->role, "web") == 0)
-        ty_db_check(L, env->loop, 1, &error); /* what is wrong is said when it is used */
-    return 0;
+    if (ty_config_named_str(ty_vm_of(L)->config, "databases", name, "url") &&
+        !ty_db_check(L, env->loop, 1, &error))
+        return ty_push_core_error(L, &error);
+    lua_pushboolean(L, 1);
+    return 1;
 }
 
 /* system(name) -> "sqlite", "postgresql", "mysql" */

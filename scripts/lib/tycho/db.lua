@@ -57,7 +57,7 @@ local check_sql = transaction.check_sql
 ---@class tycho.db.Database
 local function database(name, from_replica)
   local db = {}
-  core.need(name)
+  check(core.need(name))
   local has_replicas = replicas.exist(name)
 
   -- What a call without a transaction goes to: the fiber's own transaction, or the database.
