@@ -152,7 +152,7 @@ void ty_pool_done(struct ty_pool_conn *conn, struct ty_sql_op *op, bool clean)
  * connection was idle and died as it was used again. */
 static bool may_go_elsewhere(const struct ty_pool_conn *conn, const struct ty_sql_op *op)
 {
-    return !conn->answered && op->verb == TY_SQL_RUN && !op->batch && op->tries == 0 &&
+    return !conn->answered && op->verb == TY_SQL_RUN && !op->batch && op->tries < POOL_TRIES_MAX &&
            !atomic_load(&op->cancelled) && ty_sql_reads(op->sql) &&
            ty_now_ns() - op->sent_ns < (uint64_t)RETRY_MS * POOL_NS_PER_MS &&
            !conn->pool->state->closing;

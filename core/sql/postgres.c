@@ -97,5 +97,6 @@ static const struct ty_pool_driver driver = {
     .close = ty_pg_close,
     .changes_session = ty_pg_changes_session,
     .is_fast = is_fast,
+    .is_quiet = ty_pg_is_quiet,
     .free = free_own,
 };

@@ -251,6 +251,7 @@ void ty_pg_lose_later(struct ty_pg_conn *conn); /* from inside of what the pool 
 
 void ty_pg_connect(struct ty_pool_conn *base);
 void ty_pg_close(struct ty_pool_conn *base);
+bool ty_pg_is_quiet(const struct ty_pool_conn *base);
 
 /* The ring. */
 struct ty_pg_sent *ty_pg_push(struct ty_pg_conn *conn, enum ty_pg_what what, struct ty_sql_op *op);

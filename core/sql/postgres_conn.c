@@ -1,5 +1,7 @@
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "sql/postgres.h"
 #include "tycho/clock.h"
@@ -139,6 +141,15 @@ void ty_pg_connect(struct ty_pool_conn *base)
     ty_pg_link_init(&conn->link, conn->own, &calls);
     ty_pg_cache_init(&conn->cache, base->pool->options.statements);
     ty_pg_link_connect(&conn->link, base->pool->options.connect_ms);
+}
+
+bool ty_pg_is_quiet(const struct ty_pool_conn *base)
+{
+    const struct ty_pg_conn *conn = (const struct ty_pg_conn *)base;
+    char byte;
+
+    return recv(PQsocket(conn->link.pg), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
+           (errno == EAGAIN || errno == EINTR);
 }
 
 static void on_closed(struct ty_pg_link *link)

@@ -44,6 +44,10 @@ void ty_pg_on_setup(struct ty_pg_conn *conn, const PGresult *result)
         conn->pooled = strcmp(PQgetvalue(result, 0, 0), "t") != 0;
         return;
     }
+    if (!PQresultErrorField(result, PG_DIAG_SQLSTATE)) {
+        ty_pg_lose_by_libpq(conn);
+        return;
+    }
     ty_error_set(&error, TY_ERR_UNAVAILABLE, PQresultErrorField(result, PG_DIAG_SQLSTATE),
                  "postgresql: %s: the session cannot be set up: %s", conn->own->name,
                  PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY));
