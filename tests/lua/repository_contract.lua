@@ -358,9 +358,24 @@ local function making(new)
   end)
 
   it("refuses a reference to nothing", function()
-    local users = new(M.User, { on_conflict = { foreign_key = "rc.gone" } })
+    local users = new(M.User, { on_conflict = { team_id = "rc.gone" } })
 
     assert.equal("rc.gone", raised(users.insert, users, { email = "a", team_id = 471100 }).name)
+    local user = users:insert { email = "b" }
+    assert.equal("rc.gone", raised(users.update, users, user, { team_id = 471100 }).name)
+  end)
+
+  it("refuses to leave a reference to nothing", function()
+    local teams = new(M.Team, { on_conflict = { foreign_key = "rc.gone" } })
+    local users = new(M.User, { on_conflict = { foreign_key = "rc.gone" } })
+    local team = teams:insert { label = "red" }
+    users:insert { email = "ann@example.com", team_id = team.id }
+
+    assert.equal("rc.gone", raised(users.insert, users, { email = "b", team_id = 471100 }).name)
+    if not teams.storage.snapshot then -- a repository in memory does not know who refers to it
+      assert.equal("rc.gone", raised(teams.delete, teams, team).name)
+      assert.equal(1, teams:count())
+    end
   end)
 
   it("makes many rows, or none of them", function()

@@ -75,10 +75,18 @@ local function check_opts(opts, known)
   return opts
 end
 
+local function explain(self, err, row)
+  if row and errors.is(err, "conflict") and err.detail == "SQLITE_CONSTRAINT_FOREIGNKEY" then
+    local ok, name = pcall(self.storage.dangling, self.storage, row)
+    err.columns = ok and name and { name } or nil
+  end
+  conflicts.raise(self.described, self.on_conflict, err, row)
+end
+
 local function written(self, row, fn, ...)
   local function finish(ok, ...)
     if not ok then
-      conflicts.raise(self.described, self.on_conflict, (...), row)
+      explain(self, (...), row)
     end
     return ...
   end
@@ -126,8 +134,7 @@ end
 ---@return table<string, any>? entity
 function Repository:get(key, opts)
   opts = check_opts(opts, FIND)
-  local tree = key_tree(self, (rows.key(self.described, key)), opts.with_deleted)
-  return self.storage:find(tree, {}, 1)[1]
+  return self.storage:get((rows.key(self.described, key)), opts.with_deleted)
 end
 
 ---The first entity for which the filter holds, or nil.

@@ -204,6 +204,19 @@ function Memory:find(tree, order, limit, offset)
   return found
 end
 
+function Memory:get(key, with_deleted)
+  local deleted = self.described.soft_delete
+  for _, row in ipairs(self.rows) do
+    local is_it = with_deleted or not deleted or row[deleted] == nil
+    for name, value in pairs(key) do
+      is_it = is_it and row[name] == value
+    end
+    if is_it then
+      return values.copy(row)
+    end
+  end
+end
+
 function Memory:count(tree)
   return #meant(self, tree)
 end

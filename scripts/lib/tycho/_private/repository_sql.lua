@@ -91,7 +91,7 @@ function sql.new(described, name)
   return setmetatable({
     db = db, described = described, readers = readers_of(described),
     columns = quoted_columns(described), source = ('"%s"'):format(described.name),
-    is_known = is_known(described),
+    is_known = is_known(described), texts = {},
   }, Sql)
 end
 
@@ -146,6 +146,35 @@ function Sql:find(tree, order, limit, offset)
     entity_of(self, found[i])
   end
   return found
+end
+
+-- What most requests do, and so without writing the statement again.
+local function text_of_get(self, with_deleted)
+  local described, conditions = self.described, {}
+  for i, name in ipairs(described.primary) do
+    conditions[i] = ('"%s" = $%d'):format(name, i)
+  end
+  if described.soft_delete and not with_deleted then
+    conditions[#conditions + 1] = ('"%s" is null'):format(described.soft_delete)
+  end
+  return ("select %s from %s where %s"):format(self.columns, self.source,
+    table.concat(conditions, " and "))
+end
+
+---The row with this key.
+---@param key table<string, any> by column
+---@param with_deleted? boolean
+---@return table<string, any>? entity
+function Sql:get(key, with_deleted)
+  local which = with_deleted and "get_all" or "get"
+  local described, params = self.described, {}
+  local text = self.texts[which] or text_of_get(self, with_deleted)
+  self.texts[which] = text
+  for i, name in ipairs(described.primary) do
+    params[i] = wrap(described.by_name[name], key[name])
+  end
+  local row = self.db.one(text, unpack(params))
+  return row and entity_of(self, row)
 end
 
 ---@return integer
@@ -206,14 +235,29 @@ local function fetch(self, row, names)
   return found[1]
 end
 
+-- The statement that inserts one row with these columns; most rows have the same.
+local function text_of_insert(self, writer, row, names)
+  local text = insertion(self, writer, { row }, names)
+  return writer.dialect.has_returning and ("%s returning %s"):format(text, self.columns) or text
+end
+
 ---Inserts one row; raises the database's own error.
 ---@return table<string, any> entity
 function Sql:insert(row)
+  local names = names_of(self.described, row)
+  local which = "insert " .. table.concat(names, " ")
+  local text = self.texts[which]
   local writer = writer_of(self)
-  local text = insertion(self, writer, { row }, names_of(self.described, row))
   local params = writer.params
+  if text then
+    for _, name in ipairs(names) do
+      writer:param(wrap(self.described.by_name[name], row[name]))
+    end
+  else
+    text = text_of_insert(self, writer, row, names)
+    self.texts[which] = text
+  end
   if writer.dialect.has_returning then
-    text = ("%s returning %s"):format(text, self.columns)
     return (entity_of(self, self.db.one(text, unpack(params, 1, params.n))))
   end
   local id = self.db.exec(text, unpack(params, 1, params.n)).last_id
@@ -344,6 +388,20 @@ function Sql:delete(tree)
   local writer = writer_of(self)
   local text = ("delete from %s"):format(self.source) .. where(writer, tree)
   return self.db.exec(text, unpack(writer.params, 1, writer.params.n)).changes
+end
+
+---The column of a row that refers to nothing: SQLite says only that there is one.
+---@return string? name
+function Sql:dangling(row)
+  for _, column in ipairs(self.described.columns) do
+    local to, value = column.references, row[column.name]
+    if to and value ~= nil and value ~= null then
+      local text = ('select 1 from "%s" where "%s" = $1'):format(to.table, to.column)
+      if not self.db.value(text, wrap(column, value)) then
+        return column.name
+      end
+    end
+  end
 end
 
 ---Runs `fn` so that all it does is undone if it raises.
