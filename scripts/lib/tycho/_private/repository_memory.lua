@@ -1,16 +1,14 @@
 --- Where a repository of tests keeps its rows: a table in memory, with what the model says of it.
 ---
---- Unique columns and indexes hold (of columns and `lower(column)`, also where a column `is null`
---- or `is not null`), and so do references to repositories in memory that it is told of. Checks,
+--- What is unique holds, and so do references to repositories in memory that it is told of. Checks,
 --- and defaults that are SQL other than `now()`, are the database's.
 
 local blame = require "tycho._private.blame"
 local columns = require "tycho._private.model_columns"
-local errors = require "tycho.errors"
 local filter_memory = require "tycho._private.filter_memory"
 local json = require "tycho.json"
-local names = require "tycho._private.model_names"
 local rows = require "tycho._private.repository_rows"
+local rules = require "tycho._private.repository_rules"
 local unit = require "tycho._private.unit"
 local values = require "tycho._private.model_values"
 
@@ -22,122 +20,28 @@ Memory.__index = Memory
 
 local memory = {}
 
--- Uniqueness: what is compared, and which rows it is about.
-local function part_of(text)
-  local lower = text:match("^lower%(([%w_]+)%)$")
-  if lower or columns.is_name(text) then
-    return { name = lower or text, lower = lower ~= nil }
-  end
-end
-
-local function parts_of(list)
-  local parts = {}
-  for i, text in ipairs(list) do
-    parts[i] = part_of(text)
-  end
-  return #parts == #list and parts or nil
-end
-
-local function condition_of(where)
-  if not where then
-    return function() return true end
-  end
-  local name, negated = where:lower():match("^%s*\"?([%w_]+)\"?%s+is%s+(n?o?t?%s*)null%s*$")
-  if not name then
-    return nil
-  end
-  local wants_null = not negated:find("not", 1, true)
-  return function(row)
-    return (row[name] == nil) == wants_null
-  end
-end
-
-local function add_rule(list, name, column_names, where)
-  local parts, applies = parts_of(column_names), condition_of(where)
-  if parts and applies then
-    list[#list + 1] = { name = name, parts = parts, applies = applies, columns = column_names }
-  end
-end
-
-local function rules_of(described)
-  local list = {}
-  add_rule(list, names.primary(described.name), described.primary)
-  for _, unique in ipairs(described.uniques) do
-    add_rule(list, unique.name, unique.columns)
-  end
-  for _, index in ipairs(described.indexes) do
-    if index.unique then
-      add_rule(list, index.name, index.columns, index.where)
-    end
-  end
-  return list
-end
-
 ---@param described tycho.model.Table
 ---@param references? table<string, tycho.repository.Repository> by table
 ---@return tycho.repository.Memory
 function memory.new(described, references)
   local self = setmetatable({
-    described = described, rows = {}, rules = rules_of(described), serial = 0,
-    references = {},
+    described = described, rows = {}, rules = rules.of(described), serial = 0,
+    references = {}, referrers = {},
   }, Memory)
   for name, repository in pairs(references or {}) do
     self.references[name] = repository.storage
+  end
+  for _, column in ipairs(described.columns) do
+    local storage = column.references and self.references[column.references.table]
+    if storage then
+      storage.referrers[#storage.referrers + 1] = { storage = self, column = column }
+    end
   end
   self.context = {
     column = function(...) return rows.comparable(described, ...) end,
     value = function(column, value) return rows.value(described, column, value) end,
   }
   return self
-end
-
-local function value_of(row, part)
-  local value = row[part.name]
-  return part.lower and value and value:lower() or value
-end
-
--- As in SQL: where one of the values is NULL, nothing is the same.
-local function collides(rule, row, other)
-  if not rule.applies(row) or not rule.applies(other) then
-    return false
-  end
-  for _, part in ipairs(rule.parts) do
-    local mine, its = value_of(row, part), value_of(other, part)
-    if mine == nil or its == nil or not values.equal(mine, its) then
-      return false
-    end
-  end
-  return true
-end
-
-local function fail(self, constraint, what, column_names)
-  error(errors.new("conflict", ("memory: %s constraint failed: %s"):format(what, constraint), {
-    constraint = constraint, table = self.described.name, columns = column_names, public = false,
-    detail = what == "FOREIGN KEY" and "23503" or "23505",
-  }), 0)
-end
-
-local function check_references(self, row)
-  for _, column in ipairs(self.described.columns) do
-    local to = column.references
-    local storage = to and self.references[to.table]
-    local value = row[column.name]
-    if storage and value ~= nil and not storage:has(to.column, value) then
-      fail(self, names.reference(self.described.name, column.name), "FOREIGN KEY", { column.name })
-    end
-  end
-end
-
--- What the row would collide with.
-local function check_row(self, row, itself)
-  for _, rule in ipairs(self.rules) do
-    for _, other in ipairs(self.rows) do
-      if other ~= itself and collides(rule, row, other) then
-        fail(self, rule.name, "UNIQUE", rule.columns)
-      end
-    end
-  end
-  check_references(self, row)
 end
 
 function Memory:has(column, value)
@@ -250,7 +154,7 @@ function Memory:insert(given)
   local row = stored(given)
   check_known(self, row, given)
   count_up(self, row)
-  check_row(self, row)
+  rules.check(self, row)
   self.rows[#self.rows + 1] = row
   return values.copy(row)
 end
@@ -279,7 +183,7 @@ local function change(self, row, changes)
   if self.described.version then
     changed[self.described.version] = row[self.described.version] + 1
   end
-  check_row(self, changed, row)
+  rules.check(self, changed, row)
   for i, other in ipairs(self.rows) do
     if other == row then
       self.rows[i] = changed
@@ -289,9 +193,9 @@ local function change(self, row, changes)
 end
 
 function Memory:upsert(row, by, update)
-  local rule = { parts = parts_of(by), applies = function() return true end }
+  local rule = rules.same(by)
   for _, other in ipairs(self.rows) do
-    if collides(rule, stored(row), other) then
+    if rules.collides(rule, stored(row), other) then
       local changes = {}
       for _, name in ipairs(update) do
         changes[name] = row[name]
@@ -314,6 +218,7 @@ function Memory:delete(tree)
   unit.keep(self)
   local gone, kept = {}, {}
   for _, row in ipairs(meant(self, tree)) do
+    rules.release(self, row)
     gone[row] = true
   end
   for _, row in ipairs(self.rows) do
