@@ -15,7 +15,7 @@
 ---users:update(user, { nickname = "Ann" })
 ---```
 
-local base = require "tycho._private.repository_base"
+local base = require "tycho._private.repository_changes"
 local conflicts = require "tycho._private.repository_conflicts"
 local memory = require "tycho._private.repository_memory"
 local options = require "tycho.options"
@@ -116,5 +116,6 @@ function repository.increment(by)
 end
 
 -- Classes: _private/repository_base.lua
+-- Classes: _private/repository_changes.lua
 
 return repository

@@ -10,43 +10,12 @@ local filter_sql = require "tycho._private.filter_sql"
 local json = require "tycho.json"
 local rows = require "tycho._private.repository_rows"
 local values = require "tycho._private.model_values"
-local writers = require "tycho._private.query_writer"
+local writers = require "tycho._private.repository_writer"
 
-local null = json.null
+local null, wrap = json.null, writers.wrap
 
 local PARAMS_MAX = 8000 -- in one statement; the least that any of the databases takes is 32766
 local ROWS_MAX = 500
-
--- A writer that knows the model's columns.
-local Writer = writers.derive()
-
-local IN_ORDER = { lt = true, le = true, gt = true, ge = true, between = true, order = true }
-
--- SQLite keeps decimals as text, to be exact. Where more or less is the question, and only there,
--- they are numbers.
-local function is_text_number(writer, column)
-  return column.kind == "decimal" and writer.dialect.name == "sqlite"
-end
-
-function Writer:column(name, op, value)
-  local column = rows.comparable(self.described, name, op, value)
-  self.as_number = is_text_number(self, column) and IN_ORDER[op] or false
-  if self.as_number then
-    return ("cast(%s as numeric)"):format(self:name(name))
-  end
-  return (self:name(name))
-end
-
-local function wrap(column, value)
-  local param = values.param[column.kind]
-  return param and value ~= null and param(value) or value
-end
-
-function Writer:value(name, value)
-  local column = rows.column(self.described, name)
-  local placed = self:param(wrap(column, rows.value(self.described, column, value)))
-  return self.as_number and ("cast(%s as numeric)"):format(placed) or placed
-end
 
 ---@class tycho.repository.Sql
 local Sql = {}
@@ -97,10 +66,8 @@ end
 
 -- Asked late: while scripts load, nobody has connected yet.
 local function writer_of(self)
-  self.dialect = self.dialect or writers.dialect(writers.system(self.db))
-  local writer = writers.new(self.dialect, Writer)
-  writer.described = self.described
-  return writer
+  self.dialect = self.dialect or writers.dialect(self.db)
+  return (writers.new(self.dialect, self.described))
 end
 
 local function entity_of(self, row)
