@@ -65,6 +65,7 @@ struct ty_sql_figures *ty_sql_figures_new(const char *system, const char *name);
 void ty_sql_figures_free(struct ty_sql_figures *figures);
 void ty_sql_count_op(struct ty_sql_figures *figures, const struct ty_sql_op *op);
 void ty_sql_count_wait(struct ty_sql_figures *figures, uint64_t ns, bool in_vain);
+void ty_sql_count_pool(struct ty_sql_figures *figures, bool is_open, unsigned used);
 void ty_sql_count_conns(struct ty_sql_figures *figures, unsigned used, unsigned idle, unsigned max,
                         unsigned waiting);
 

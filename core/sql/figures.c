@@ -47,6 +47,19 @@ static const struct ty_metric timeouts = {
     .help = "Operations that got no connection in time, or no place in the line.",
     .type = TY_COUNTER,
 };
+/* Not OpenTelemetry's: it has no words for them. */
+static const struct ty_metric circuit = {
+    .name = "tycho_db_circuit_open",
+    .help =
+        "Workers that cannot reach the database at present, and answer at once that they cannot.",
+    .type = TY_GAUGE,
+};
+static const struct ty_metric places = {
+    .name = "tycho_db_connection_places",
+    .help =
+        "Connections of all processes, with those whose end the server may not have noticed yet.",
+    .type = TY_GAUGE,
+};
 
 enum { OPERATIONS = 6, KINDS = TY_ERR_UNKNOWN_OUTCOME + 1 };
 
@@ -58,6 +71,7 @@ struct ty_sql_figures {
     char *name;
     struct ty_series *durations[OPERATIONS][KINDS + 1]; /* the last: without error */
     struct ty_series *rows, *wait, *idle, *used, *max, *pending, *timeouts;
+    struct ty_series *circuit, *places; /* of a pool; else NULL */
 };
 
 static void add_label(struct ty_buf *labels, const char *name, const char *value)
@@ -94,11 +108,23 @@ struct ty_sql_figures *ty_sql_figures_new(const char *system, const char *name)
     return figures;
 }
 
+void ty_sql_count_pool(struct ty_sql_figures *figures, bool is_open, unsigned used)
+{
+    if (!figures->circuit) {
+        figures->circuit = series(&circuit, figures->name, NULL);
+        figures->places = series(&places, figures->name, NULL);
+    }
+    ty_gauge_set(figures->circuit, is_open);
+    ty_gauge_set(figures->places, used);
+}
+
 void ty_sql_figures_free(struct ty_sql_figures *figures)
 {
     ty_gauge_set(figures->idle, 0);
     ty_gauge_set(figures->used, 0);
     ty_gauge_set(figures->max, 0);
+    if (figures->circuit)
+        ty_sql_count_pool(figures, false, 0);
     free(figures->name);
     free(figures);
 }

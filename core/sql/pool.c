@@ -209,11 +209,8 @@ struct ty_sql_tx *ty_pool_begin(struct ty_sql *db, struct ty_sql_op *op)
         return NULL;
     pool_stir(pool);
     conn = pool->state->alone.head ? NULL : pool_pick_free(pool);
-    if (conn) {
-        op->tx = &pool_tx_new(conn, op)->sql;
-        pool_count(pool);
-        return op->tx;
-    }
+    if (conn)
+        return op->tx = &pool_tx_new(conn, op)->sql;
     pool_wait(pool, op, false);
     pool_pump(pool);
     return NULL;
@@ -229,7 +226,6 @@ void ty_pool_cancel(struct ty_sql_op *op)
     if (op->place == WHERE_SHARE || op->place == WHERE_ALONE) {
         if (pool_line_remove(op->place == WHERE_SHARE ? &state->share : &state->alone, op))
             pool_fail_cancelled(pool, op);
-        pool_count(pool);
     } else if (op->place == WHERE_TX) {
         if (pool_tx_remove((struct ty_pool_tx *)op->tx, op))
             pool_fail_cancelled(pool, op);
@@ -254,8 +250,11 @@ void pool_count(struct ty_pool *pool)
         else
             used++;
     }
-    ty_sql_count_conns(pool->figures, used, idle, pool->options.pool_max,
+    bool tells = pool_ledger_tells(state->ledger);
+    ty_sql_count_conns(pool->figures, used, idle, tells ? pool->options.pool_max : 0,
                        state->share.count + state->alone.count);
+    ty_sql_count_pool(pool->figures, state->circuit.open,
+                      tells ? pool_ledger_used(state->ledger) : 0);
 }
 
 /* ---- closing */

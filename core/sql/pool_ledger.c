@@ -24,6 +24,7 @@ static const uint64_t OWNED = (uint64_t)1 << 63, PAUSED = (uint64_t)1 << 62;
 struct entry {
     _Atomic uint64_t key; /* of the database's name; 0: unused */
     _Atomic uint64_t wanted_ms, wanted_by;
+    _Atomic uint64_t teller;
     _Atomic uint64_t place[POOL_PLACES_MAX];
 };
 
@@ -173,6 +174,9 @@ struct pool_ledger *pool_ledger_open(const char *name, unsigned max)
 
 void pool_ledger_close(struct pool_ledger *ledger)
 {
+    uint64_t me = ledger->me;
+
+    atomic_compare_exchange_strong(&ledger->entry->teller, &me, 0);
     free(ledger->own);
     free(ledger);
 }
@@ -209,6 +213,9 @@ void pool_ledger_sweep(struct pool_ledger *ledger)
 
     if (ledger->own)
         return;
+    uint64_t teller = atomic_load(&ledger->entry->teller);
+    if (teller && !is_alive(teller))
+        atomic_compare_exchange_strong(&ledger->entry->teller, &teller, 0);
     for (unsigned i = 0; i < POOL_PLACES_MAX; i++) {
         _Atomic uint64_t *place = &ledger->entry->place[i];
         uint64_t found = atomic_load(place);
@@ -230,6 +237,14 @@ unsigned pool_ledger_used(const struct pool_ledger *ledger)
     for (unsigned i = 0; i < POOL_PLACES_MAX; i++)
         used += !is_claimable(atomic_load(&ledger->entry->place[i]), now);
     return used;
+}
+
+bool pool_ledger_tells(struct pool_ledger *ledger)
+{
+    uint64_t nobody = 0;
+
+    return atomic_compare_exchange_strong(&ledger->entry->teller, &nobody, ledger->me) ||
+           nobody == ledger->me;
 }
 
 /* ---- sharing */

@@ -42,3 +42,6 @@ bool pool_ledger_is_greedy(const struct pool_ledger *ledger, unsigned held);
 void pool_ledger_sweep(struct pool_ledger *ledger);
 /* Places that are not free, of all processes. */
 unsigned pool_ledger_used(const struct pool_ledger *ledger);
+
+/* Metrics of workers are added up: is this the one that tells what is the same for all? */
+bool pool_ledger_tells(struct pool_ledger *ledger);

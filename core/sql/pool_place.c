@@ -159,7 +159,6 @@ void pool_pump(struct ty_pool *pool)
     pool_grow(pool);
     if (alone->head)
         reserve(pool);
-    pool_count(pool);
 }
 
 /* How many more connections those who wait could use. */

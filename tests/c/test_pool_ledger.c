@@ -173,6 +173,42 @@ static void who_has_more_than_its_share_is_asked_for_it(void **state)
     close(fd);
 }
 
+static void tell(void *arg)
+{
+    struct pool_ledger *ledger = pool_ledger_open("test", 4);
+    int *fds = arg, tells = pool_ledger_tells(ledger);
+
+    if (write(fds[1], &tells, sizeof(tells)) != sizeof(tells))
+        _exit(1);
+    for (;;)
+        pause();
+}
+
+static void one_process_tells_what_is_the_same_for_all(void **state)
+{
+    int fd = ty_sql_ledger_create(), fds[2], tells = 0;
+
+    (void)state;
+    assert_int_equal(ty_sql_ledger_attach(fd), 0);
+    assert_int_equal(pipe(fds), 0);
+    pid_t pid = beside(tell, fds);
+    assert_int_equal(read(fds[0], &tells, sizeof(tells)), sizeof(tells));
+    assert_true(tells);
+    struct pool_ledger *ledger = pool_ledger_open("test", 4);
+    pool_ledger_sweep(ledger);
+    assert_false(pool_ledger_tells(ledger));
+
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    pool_ledger_sweep(ledger);
+    assert_true(pool_ledger_tells(ledger));
+    pool_ledger_close(ledger);
+    ty_sql_ledger_detach();
+    close(fd);
+    close(fds[0]);
+    close(fds[1]);
+}
+
 /* ---- processes that are killed at any moment */
 
 enum { STORM_MAX = 7, STORM_PROCESSES = 6 };
@@ -276,6 +312,7 @@ int main(void)
         cmocka_unit_test(something_else_is_not_taken_for_a_ledger),
         cmocka_unit_test(what_the_dead_held_is_free_when_the_server_has_noticed),
         cmocka_unit_test(who_has_more_than_its_share_is_asked_for_it),
+        cmocka_unit_test(one_process_tells_what_is_the_same_for_all),
         cmocka_unit_test(there_are_never_too_many_although_processes_are_killed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
