@@ -1,11 +1,14 @@
 #include "sql/mysql.h"
 
 #include <errmsg.h>
+#include <limits.h>
 #include <mysqld_error.h>
 #include <stdlib.h>
 
 #include "sql/rows.h"
 #include "tycho/memory.h"
+
+enum { CONNECTING_MAX = 4 };
 
 /* ---- how operations end */
 
@@ -101,6 +104,21 @@ static bool is_refused(struct ty_mysql_conn *conn, struct ty_sql_op *op)
     return why;
 }
 
+/* Was it closed since it was used, and the loop has not seen that yet? Then the operation did
+ * nothing and goes to another connection, whatever it is. */
+static bool has_bounced(struct ty_mysql_conn *conn, struct ty_sql_op *op)
+{
+    bool is_single = op->verb == TY_SQL_RUN || op->verb == TY_SQL_SCRIPT;
+
+    if (!is_single || conn->base.tx || !ty_mysql_link_is_gone(&conn->link))
+        return false;
+    ty_sql_fail(op, "mysql", TY_ERR_UNAVAILABLE, "08S01", "the server has closed the connection");
+    op->bounce = true;
+    conn->base.doomed = true;
+    ty_mysql_refused(conn);
+    return true;
+}
+
 static void send_op(struct ty_pool_conn *base, struct ty_sql_op *op)
 {
     struct ty_mysql_conn *conn = (struct ty_mysql_conn *)base;
@@ -109,6 +127,8 @@ static void send_op(struct ty_pool_conn *base, struct ty_sql_op *op)
     conn->stmt = NULL;
     conn->retried = conn->too_large = false;
     conn->rows_seen = 0;
+    if (has_bounced(conn, op))
+        return;
     switch (op->verb) {
     case TY_SQL_RUN:
     case TY_SQL_OPEN:
@@ -165,6 +185,16 @@ static bool is_fast(const struct ty_pool *pool, const struct ty_sql_op *op)
 
 /* ---- the driver */
 
+void ty_mysql_unref(struct ty_mysql *own)
+{
+    if (--own->refs > 0)
+        return;
+    ty_lane_free(own->lane);
+    ty_mysql_url_close(&own->url);
+    free(own->password);
+    free(own);
+}
+
 static void free_pool(struct ty_pool *pool)
 {
     ty_mysql_killer_close(pool->own);
@@ -202,11 +232,19 @@ static struct ty_sql *open_pool(uv_loop_t *loop, const struct ty_sql_options *op
                                 struct ty_error *error)
 {
     struct ty_mysql *own = ty_zalloc(sizeof(*own));
+    const char *password = options->password;
 
     if (ty_mysql_url_read(&own->url, options->url, error) < 0) {
         free(own);
         return NULL;
     }
+    if (!password)
+        password = own->url.password ? own->url.password : "";
+    own->password = ty_strdup(password);
+    own->connect_s = (unsigned)((options->connect_ms + 999) / 1000);
+    own->lane = ty_lane_new(loop, "mysql.connect", CONNECTING_MAX, UINT_MAX);
+    own->refs = 1;
+    mysql_library_init(0, NULL, NULL); /* here, and not at once on several threads */
     return ty_pool_new(loop, &pool_driver, options, own);
 }
 

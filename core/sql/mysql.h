@@ -3,7 +3,8 @@
  *   mysql.c            the driver's table; what a verb begins with
  *   mysql_url.c        mysql://user@host/name?tls=...
  *   mysql_link.c       one handle of the library, and its calls, in steps
- *   mysql_connect.c    resolving, connecting, setting up and resetting sessions, closing
+ *   mysql_dial.c       connecting (thread)
+ *   mysql_connect.c    setting up and resetting sessions, closing
  *   mysql_text.c       what the text of a statement says
  *   mysql_statement.c  prepared statements, their cache, their parameters
  *   mysql_row.c        cells of the binary protocol
@@ -13,8 +14,9 @@
  *   mysql_cancel.c     ending what runs, from a connection beside it
  *   mysql_error.c      the server's numbers as errors
  *
- * All of it is for the loop's thread. The library's calls run in little stacks of their own, which
- * it leaves whenever it would have to wait; whatever it calls back runs on those.
+ * All of it is for the loop's thread, but connecting: the library looks up names and shakes hands
+ * for TLS without giving way. All its other calls run in little stacks of their own, which it
+ * leaves whenever it would have to wait; whatever it calls back runs on those.
  *
  * A session of ours speaks UTF-8, keeps time in UTC, quotes names with "", knows no backslash in
  * strings, joins with || and refuses what does not fit a column: statements mean the same as on
@@ -36,7 +38,6 @@ enum { TY_MYSQL_NEW_METADATA = 2057 };
 
 enum ty_mysql_call {
     TY_MYSQL_NOTHING,
-    TY_MYSQL_CONNECT,
     TY_MYSQL_QUERY,     /* `text` */
     TY_MYSQL_STORE,     /* its rows, in memory: -> `rows` */
     TY_MYSQL_FREE_ROWS, /* `rows`: those not read yet are read away */
@@ -54,15 +55,6 @@ enum ty_mysql_call {
 struct ty_mysql_link;
 typedef void ty_mysql_then_fn(struct ty_mysql_link *link);
 
-/* What TY_MYSQL_CONNECT needs; kept by the caller until it is done. */
-struct ty_mysql_target {
-    const char *host; /* a number, or NULL: `socket` */
-    const char *name; /* that the certificate must have; NULL: not looked at */
-    const char *user, *password, *database, *socket;
-    unsigned port;
-    unsigned long flags;
-};
-
 struct ty_mysql_link {
     uv_loop_t *loop;
     MYSQL *mysql;
@@ -71,7 +63,6 @@ struct ty_mysql_link {
     const char *text;
     size_t text_len;
     bool multi;
-    const struct ty_mysql_target *target;
     int result; /* of the last call: 0, MYSQL_NO_DATA, -1 (no more), or another number: it failed */
 
     enum ty_mysql_call call;
@@ -95,6 +86,9 @@ void ty_mysql_link_init(struct ty_mysql_link *link, uv_loop_t *loop);
  * time. Called from a `then` it may run without a wait. */
 void ty_mysql_link_call(struct ty_mysql_link *link, enum ty_mysql_call call,
                         ty_mysql_then_fn *then);
+
+/* Has the other side said goodbye? For a link on which nothing runs. */
+bool ty_mysql_link_is_gone(const struct ty_mysql_link *link);
 
 /* Without a call: only lets `then` run later, so that whatever it tells is told from the loop. */
 void ty_mysql_link_later(struct ty_mysql_link *link, ty_mysql_then_fn *then);
@@ -129,11 +123,32 @@ void ty_mysql_url_close(struct ty_mysql_url *url);
 
 struct ty_mysql_killer;
 
-/* pool->own */
+/* pool->own; lives until its last dial is over, too. */
 struct ty_mysql {
     struct ty_mysql_url url;
+    char *password;
+    unsigned connect_s;
+    struct ty_lane *lane; /* for connecting */
+    unsigned refs;
     struct ty_mysql_killer *killer; /* NULL before the first cancellation */
 };
+
+void ty_mysql_unref(struct ty_mysql *own);
+
+/* ---- mysql_dial.c: connecting, on a thread */
+
+struct ty_mysql_dial;
+
+/* From the loop. `failure` is NULL, or says why it has not worked; the handle belongs to the callee
+ * (with the library's error in it) in both cases, and may be NULL in the second. */
+typedef void ty_mysql_dialed_fn(void *arg, MYSQL *mysql, const char *failure);
+
+/* `host`: another one than the URL's, as numbers; or NULL. Never tells from inside. */
+struct ty_mysql_dial *ty_mysql_dial(struct ty_mysql *own, const char *host,
+                                    ty_mysql_dialed_fn *dialed, void *arg);
+void ty_mysql_dial_forget(struct ty_mysql_dial *dial); /* `dialed` is not called */
+/* Who is on the other side, as numbers; "": a socket. */
+void ty_mysql_peer(MYSQL *mysql, char *out, size_t out_len);
 
 /* ---- connections */
 
@@ -158,19 +173,14 @@ struct ty_mysql_cache {
 };
 
 struct ty_mysql_kind;
-struct ty_mysql_lookup;
 
 struct ty_mysql_conn {
     struct ty_pool_conn base; /* first */
     struct ty_mysql_link link;
     struct ty_mysql *own;
 
-    /* Connecting. */
-    struct ty_mysql_lookup *lookup; /* what runs of it */
-    struct addrinfo *addresses, *address;
-    uint64_t deadline_ns;
-    struct ty_mysql_target target;
-    char host[64]; /* the address, as numbers; "": the socket */
+    struct ty_mysql_dial *dial; /* while it connects */
+    char peer[64];              /* the server's address, as numbers; "": a socket */
     bool connected;
     uint64_t packet_max;   /* the server takes no more at once */
     bool rolls_back_later; /* a wait for a lock that is too long ends the transaction, too */
@@ -211,13 +221,6 @@ void ty_mysql_connect(struct ty_pool_conn *conn);
 void ty_mysql_reset(struct ty_pool_conn *conn);
 void ty_mysql_check(struct ty_pool_conn *conn);
 void ty_mysql_close(struct ty_pool_conn *conn);
-/* A handle with all options but the limits. */
-MYSQL *ty_mysql_handle_new(const struct ty_mysql_url *url);
-/* Whom to connect to, at this address; "": the socket. */
-void ty_mysql_aim(struct ty_mysql_target *target, const struct ty_pool *pool, const char *host);
-/* Notices soon when the other side is gone. */
-void ty_mysql_tune(const struct ty_mysql_link *link);
-
 /* ---- mysql.c */
 
 /* The operation is done, with what it says; `clean` as in ty_pool_done(). */

@@ -18,8 +18,8 @@ enum { IDLE_MS = 10000 };
 struct ty_mysql_killer {
     struct ty_mysql_link link; /* first */
     struct ty_mysql *own;
-    struct ty_mysql_target target;
-    char host[64], text[64];
+    struct ty_mysql_dial *dial;
+    char peer[64], text[64];
     bool connected;
     bool retried; /* on a connection that was there already, and gone */
     struct ty_mysql_conn *current, *head, **tail;
@@ -67,7 +67,7 @@ void ty_mysql_absorb(struct ty_mysql_conn *conn)
 }
 
 /* Nobody can end it: the connection is given up, and its statement ends when the server notices. */
-static void fail(struct ty_mysql_killer *killer)
+static void fail(struct ty_mysql_killer *killer, const char *why)
 {
     struct ty_mysql_conn *conn = killer->current;
     struct ty_error error;
@@ -75,8 +75,7 @@ static void fail(struct ty_mysql_killer *killer)
     killer->current = NULL;
     if (!conn)
         return;
-    ty_mysql_error(&error, ty_mysql_number(&killer->link), mysql_sqlstate(killer->link.mysql),
-                   mysql_error(killer->link.mysql), "cancelling");
+    ty_error_set(&error, TY_ERR_UNAVAILABLE, "08001", "mysql: cancelling: %s", why);
     conn->wound = TY_MYSQL_UNHURT;
     conn->op = NULL;
     ty_pool_lost(&conn->base, &error, false);
@@ -92,11 +91,11 @@ static void on_killed(struct ty_mysql_link *link)
 
     if (number && ty_mysql_is_lost(number)) {
         if (killer->retried)
-            fail(killer);
+            fail(killer, mysql_error(link->mysql));
         hang_up(killer);
         killer->retried = true;
     } else if (number && number != ER_NO_SUCH_THREAD) {
-        fail(killer);
+        fail(killer, mysql_error(link->mysql));
     } else {
         killer->current = NULL;
         if (conn) {
@@ -107,28 +106,43 @@ static void on_killed(struct ty_mysql_link *link)
     pump(killer);
 }
 
-static void on_connected(struct ty_mysql_link *link)
+static void on_dialed(void *arg, MYSQL *mysql, const char *failure)
 {
-    struct ty_mysql_killer *killer = killer_of(link);
+    struct ty_mysql_killer *killer = arg;
+    struct ty_mysql_conn *conn = killer->current;
 
-    if (link->result) {
-        fail(killer);
+    killer->dial = NULL;
+    killer->link.mysql = mysql;
+    killer->connected = !failure;
+    if (!failure)
+        ty_mysql_peer(mysql, killer->peer, sizeof(killer->peer));
+    if (failure || (conn && strcmp(killer->peer, conn->peer) != 0)) {
+        fail(killer, failure ? failure : "the name leads to another server now");
         hang_up(killer);
-    } else {
-        killer->connected = true;
-        ty_mysql_tune(link);
     }
     pump(killer);
 }
 
-static void connect_to(struct ty_mysql_killer *killer, const struct ty_mysql_conn *conn)
+static void on_late(struct ty_mysql_link *link)
 {
-    snprintf(killer->host, sizeof(killer->host), "%s", conn->host);
-    killer->link.mysql = ty_mysql_handle_new(&killer->own->url);
-    ty_mysql_aim(&killer->target, conn->base.pool, killer->host);
-    killer->link.target = &killer->target;
+    struct ty_mysql_killer *killer = killer_of(link);
+
+    if (killer->dial) {
+        ty_mysql_dial_forget(killer->dial);
+        killer->dial = NULL;
+        fail(killer, "no answer in time");
+    }
+    hang_up(killer);
+    pump(killer);
+}
+
+/* A number instead of a name leads to the same server, but no certificate is made out to it. */
+static void dial(struct ty_mysql_killer *killer, const struct ty_mysql_conn *conn)
+{
+    bool by_number = conn->peer[0] && killer->own->url.tls != TY_MYSQL_TLS_VERIFY;
+
     ty_mysql_link_limit(&killer->link, conn->base.pool->options.connect_ms);
-    ty_mysql_link_call(&killer->link, TY_MYSQL_CONNECT, on_connected);
+    killer->dial = ty_mysql_dial(killer->own, by_number ? conn->peer : NULL, on_dialed, killer);
 }
 
 static void take_next(struct ty_mysql_killer *killer)
@@ -148,7 +162,8 @@ static void take_next(struct ty_mysql_killer *killer)
 /* The next request, if none is under way. */
 static void pump(struct ty_mysql_killer *killer)
 {
-    if (killer->link.call != TY_MYSQL_NOTHING || uv_is_active((uv_handle_t *)&killer->link.soon))
+    if (killer->dial || killer->link.call != TY_MYSQL_NOTHING ||
+        uv_is_active((uv_handle_t *)&killer->link.soon))
         return;
     if (!killer->current)
         take_next(killer);
@@ -158,10 +173,10 @@ static void pump(struct ty_mysql_killer *killer)
             ty_mysql_link_limit(&killer->link, IDLE_MS);
         return;
     }
-    if (killer->connected && strcmp(killer->host, conn->host) != 0)
+    if (killer->connected && strcmp(killer->peer, conn->peer) != 0)
         hang_up(killer);
     if (!killer->connected) {
-        connect_to(killer, conn);
+        dial(killer, conn);
         return;
     }
     int len = snprintf(killer->text, sizeof(killer->text), "KILL QUERY %lu",
@@ -186,7 +201,7 @@ static struct ty_mysql_killer *killer_for(struct ty_mysql *own, uv_loop_t *loop)
     killer = ty_zalloc(sizeof(*killer));
     ty_mysql_link_init(&killer->link, loop);
     killer->link.stirred = on_gone;
-    killer->link.late = on_gone;
+    killer->link.late = on_late;
     killer->own = own;
     killer->tail = &killer->head;
     own->killer = killer;
@@ -228,18 +243,12 @@ void ty_mysql_cancel_forget(struct ty_mysql_conn *conn)
 
 /* ---- the end */
 
-static void free_own(struct ty_mysql *own)
-{
-    ty_mysql_url_close(&own->url);
-    free(own);
-}
-
 static void on_killer_closed(struct ty_mysql_link *link)
 {
     struct ty_mysql *own = killer_of(link)->own;
 
     free(killer_of(link));
-    free_own(own);
+    ty_mysql_unref(own);
 }
 
 void ty_mysql_killer_close(struct ty_mysql *own)
@@ -247,9 +256,11 @@ void ty_mysql_killer_close(struct ty_mysql *own)
     struct ty_mysql_killer *killer = own->killer;
 
     if (!killer) {
-        free_own(own);
+        ty_mysql_unref(own);
         return;
     }
+    if (killer->dial)
+        ty_mysql_dial_forget(killer->dial);
     hang_up(killer);
     ty_mysql_link_close(&killer->link, on_killer_closed);
 }

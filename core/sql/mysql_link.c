@@ -1,3 +1,5 @@
+#include <errno.h>
+#include <openssl/err.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 
@@ -11,16 +13,11 @@ enum {
 
 /* ---- the library's calls: each has a beginning and a continuation */
 
-static int start_connect(struct ty_mysql_link *link)
+/* The library takes what OpenSSL noted of another connection, on this thread, for an error of its
+ * own. */
+static void forget_others(void)
 {
-    const struct ty_mysql_target *target = link->target;
-    MYSQL *ret = NULL;
-    int waits =
-        mysql_real_connect_start(&ret, link->mysql, target->host, target->user, target->password,
-                                 target->database, target->port, target->socket, target->flags);
-
-    link->result = waits ? 0 : ret == NULL;
-    return waits;
+    ERR_clear_error();
 }
 
 static int start(struct ty_mysql_link *link)
@@ -30,11 +27,10 @@ static int start(struct ty_mysql_link *link)
     int *result = &link->result, waits = 0;
 
     *result = 0;
+    forget_others();
     switch (link->call) {
     case TY_MYSQL_NOTHING:
         return 0;
-    case TY_MYSQL_CONNECT:
-        return start_connect(link);
     case TY_MYSQL_QUERY:
         return mysql_real_query_start(result, mysql, link->text, link->text_len);
     case TY_MYSQL_STORE:
@@ -67,39 +63,16 @@ static int start(struct ty_mysql_link *link)
     return waits;
 }
 
-/* The certificate must be for the name that was looked up, and not for the address that the
- * library was given: it compares with this field once the server has shown one. */
-static void put_name(struct ty_mysql_link *link)
-{
-    const char *name = link->target->name;
-
-    if (name && link->mysql->host && strcmp(link->mysql->host, name) != 0) {
-        free(link->mysql->host);
-        link->mysql->host = ty_strdup(name);
-    }
-}
-
-static int go_on_connecting(struct ty_mysql_link *link, int events)
-{
-    MYSQL *ret = NULL;
-
-    put_name(link);
-    int waits = mysql_real_connect_cont(&ret, link->mysql, events);
-    link->result = waits ? 0 : ret == NULL;
-    return waits;
-}
-
 static int go_on(struct ty_mysql_link *link, int events)
 {
     MYSQL *mysql = link->mysql;
     my_bool bad = 0;
     int *result = &link->result, waits = 0;
 
+    forget_others();
     switch (link->call) {
     case TY_MYSQL_NOTHING:
         return 0;
-    case TY_MYSQL_CONNECT:
-        return go_on_connecting(link, events);
     case TY_MYSQL_QUERY:
         return mysql_real_query_cont(result, mysql, events);
     case TY_MYSQL_STORE:
@@ -259,6 +232,14 @@ void ty_mysql_link_later(struct ty_mysql_link *link, ty_mysql_then_fn *then)
 {
     link->then = then;
     uv_timer_start(&link->soon, on_soon, 0, 0);
+}
+
+bool ty_mysql_link_is_gone(const struct ty_mysql_link *link)
+{
+    char byte;
+
+    return recv(mysql_get_socket(link->mysql), &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 ||
+           (errno != EAGAIN && errno != EINTR);
 }
 
 /* ---- the end of patience */

@@ -50,6 +50,13 @@ static void bind_and_execute(struct ty_mysql_conn *conn)
 {
     struct ty_mysql_stmt *stmt = conn->stmt;
 
+    if (conn->wound != TY_MYSQL_UNHURT) { /* the request has met PREPARE, which it does not end */
+        ty_sql_fail(conn->op, "mysql", TY_ERR_CANCELLED, "70100", "cancelled");
+        if (!stmt->kept)
+            ty_mysql_stmt_free(stmt);
+        ty_mysql_refused(conn);
+        return;
+    }
     if (ty_mysql_stmt_bind(conn, stmt, conn->op) < 0) {
         if (!stmt->kept)
             ty_mysql_stmt_free(stmt);
