@@ -38,7 +38,8 @@ struct ty_pool_conn *pool_pick_free(struct ty_pool *pool)
 
 /* Connections that single statements share now: those that one more could go to, and others. */
 struct shared {
-    struct ty_pool_conn *best, *free;
+    struct ty_pool_conn *best;
+    bool is_free; /* is there one that nobody uses? */
     unsigned count;
 };
 
@@ -50,8 +51,7 @@ static void look_for_shared(struct ty_pool *pool, struct shared *found)
         if (!is_usable(conn))
             continue;
         if (conn->in_flight == 0) {
-            if ((!found->free || conn->used_ns > found->free->used_ns) && is_quiet(conn))
-                found->free = conn;
+            found->is_free = true;
         } else if (now - conn->head_ns < (uint64_t)POOL_YOUNG_MS * POOL_NS_PER_MS) {
             found->count++;
             if (conn->in_flight < pool->driver->depth &&
@@ -68,8 +68,9 @@ static bool place_shared(struct ty_pool *pool, struct ty_sql_op *op)
     look_for_shared(pool, &found);
     struct ty_pool_conn *conn = found.best;
     bool is_few = found.count < pool->options.pipelines;
-    if (found.free && (!conn || is_few))
-        conn = found.free;
+    struct ty_pool_conn *free = found.is_free && (!conn || is_few) ? pool_pick_free(pool) : NULL;
+    if (free)
+        conn = free;
     else if (conn && is_few && conn->in_flight > 1 && pool->state->connecting_count == 0)
         pool_conn_open(pool); /* for those to come */
     if (!conn)

@@ -99,6 +99,7 @@ void ty_pg_known_count(struct ty_pg_text *text, uint64_t ns);
 struct ty_pg_prepared {
     uint64_t number; /* of its text */
     uint64_t serial; /* in its name; never given twice on a connection */
+    char name[24];
     struct ty_pg_prepared *next;
     struct ty_pg_prepared *newer, *older;
 };
@@ -114,9 +115,9 @@ void ty_pg_cache_init(struct ty_pg_cache *cache, unsigned max);
 void ty_pg_cache_close(struct ty_pg_cache *cache);
 void ty_pg_cache_clear(struct ty_pg_cache *cache);
 
-/* Its serial number; 0: it is not there. */
-uint64_t ty_pg_cache_find(struct ty_pg_cache *cache, uint64_t number);
-uint64_t ty_pg_cache_add(struct ty_pg_cache *cache, uint64_t number);
+/* NULL: it is not there. */
+const struct ty_pg_prepared *ty_pg_cache_find(struct ty_pg_cache *cache, uint64_t number);
+const struct ty_pg_prepared *ty_pg_cache_add(struct ty_pg_cache *cache, uint64_t number);
 
 /* Returns its serial number, for whoever tells the server; 0: it was not there. */
 uint64_t ty_pg_cache_forget(struct ty_pg_cache *cache, uint64_t number);

@@ -1,3 +1,5 @@
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "sql/postgres.h"
@@ -65,7 +67,7 @@ void ty_pg_cache_close(struct ty_pg_cache *cache)
     *cache = (struct ty_pg_cache){0};
 }
 
-uint64_t ty_pg_cache_find(struct ty_pg_cache *cache, uint64_t number)
+const struct ty_pg_prepared *ty_pg_cache_find(struct ty_pg_cache *cache, uint64_t number)
 {
     struct ty_pg_prepared *at = *place_of(cache, number);
 
@@ -73,19 +75,20 @@ uint64_t ty_pg_cache_find(struct ty_pg_cache *cache, uint64_t number)
         unlink_age(cache, at);
         link_newest(cache, at);
     }
-    return at ? at->serial : 0;
+    return at;
 }
 
-uint64_t ty_pg_cache_add(struct ty_pg_cache *cache, uint64_t number)
+const struct ty_pg_prepared *ty_pg_cache_add(struct ty_pg_cache *cache, uint64_t number)
 {
     struct ty_pg_prepared *at = ty_zalloc(sizeof(*at));
     struct ty_pg_prepared **bucket = &cache->buckets[number & (cache->bucket_count - 1)];
 
     at->number = number;
     at->serial = ++cache->serials;
+    snprintf(at->name, sizeof(at->name), "t%" PRIu64, at->serial);
     at->next = *bucket;
     *bucket = at;
     link_newest(cache, at);
     cache->count++;
-    return at->serial;
+    return at;
 }

@@ -67,27 +67,25 @@ static bool make_room(struct ty_pg_conn *conn, const struct ty_sql_op *op)
     return true;
 }
 
-/* The number of the statement, to be executed by its name; 0: without. Those that are met for the
- * first time may never come again. */
-static uint64_t prepare(struct ty_pg_conn *conn, struct ty_sql_op *op, const char *sql, size_t len)
+/* The statement, to be executed by its name; NULL: without one. Those that are met for the first
+ * time may never come again. */
+static const struct ty_pg_prepared *prepare(struct ty_pg_conn *conn, struct ty_sql_op *op,
+                                            const char *sql, size_t len)
 {
     struct ty_pg *own = conn->own;
     struct ty_pg_text *text = ty_pg_known_use(&own->known, sql, len);
-    char name[NAME_LEN];
 
     op->known = text ? text->number : 0;
     op->steps = 1;
     op->prepares = false;
     if (!text || own->prepares_never || (conn->pooled && !own->prepares_always))
-        return 0;
-    uint64_t serial = ty_pg_cache_find(&conn->cache, text->number);
-    if (serial || conn->cache.count >= conn->cache.max || (!text->runs && !own->prepares_always))
-        return serial;
-    serial = ty_pg_cache_add(&conn->cache, text->number);
-    snprintf(name, sizeof(name), "t%" PRIu64, serial);
-    op->prepares = PQsendPrepare(conn->link.pg, name, text->sql, 0, NULL);
+        return NULL;
+    const struct ty_pg_prepared *known = ty_pg_cache_find(&conn->cache, text->number);
+    if (known || conn->cache.count >= conn->cache.max || (!text->runs && !own->prepares_always))
+        return known;
+    op->prepares = true;
     op->steps = 2;
-    return op->prepares ? serial : UINT64_MAX;
+    return ty_pg_cache_add(&conn->cache, text->number);
 }
 
 /* ---- sending */
@@ -96,17 +94,16 @@ static uint64_t prepare(struct ty_pg_conn *conn, struct ty_sql_op *op, const cha
 static bool send_bound(struct ty_pg_conn *conn, struct ty_sql_op *op, const char *sql, size_t len)
 {
     struct ty_pg *own = conn->own;
-    uint64_t serial = prepare(conn, op, sql, len);
-    char name[NAME_LEN];
+    PGconn *pg = conn->link.pg;
+    const struct ty_pg_prepared *prepared = prepare(conn, op, sql, len);
+    int count = (int)op->param_count;
 
-    if (serial == UINT64_MAX)
+    if (!prepared)
+        return PQsendQueryParams(pg, sql, count, NULL, own->values, own->lengths, own->formats, 0);
+    if (op->prepares && !PQsendPrepare(pg, prepared->name, sql, 0, NULL))
         return false;
-    if (!serial)
-        return PQsendQueryParams(conn->link.pg, sql, (int)op->param_count, NULL, own->values,
-                                 own->lengths, own->formats, 0);
-    snprintf(name, sizeof(name), "t%" PRIu64, serial);
-    return PQsendQueryPrepared(conn->link.pg, name, (int)op->param_count, own->values, own->lengths,
-                               own->formats, 0);
+    return PQsendQueryPrepared(pg, prepared->name, count, own->values, own->lengths, own->formats,
+                               0);
 }
 
 static int check_batch(struct ty_pg_conn *conn, struct ty_sql_op *op)

@@ -55,6 +55,17 @@ struct ty_slice ty_pg_name(const struct ty_sql_op *op, struct ty_sql_cursor *cur
     return (struct ty_slice){name, strlen(name)};
 }
 
+/* The server's own, so that nothing else can be in there. */
+static int64_t read_integer(struct ty_slice text)
+{
+    bool negative = text.data[0] == '-';
+    uint64_t number = 0;
+
+    for (size_t i = negative; i < text.len; i++)
+        number = number * 10 + (uint64_t)(text.data[i] - '0');
+    return (int64_t)(negative ? 0 - number : number);
+}
+
 void ty_pg_cell(struct ty_sql_op *op, struct ty_sql_cursor *cursor, struct ty_sql_value *value)
 {
     const PGresult *result = op->result;
@@ -69,6 +80,10 @@ void ty_pg_cell(struct ty_sql_op *op, struct ty_sql_cursor *cursor, struct ty_sq
     struct ty_slice text = {PQgetvalue(result, row, column),
                             (size_t)PQgetlength(result, row, column)};
     type = type_of(PQftype(result, column), &element);
+    if (type == TY_SQL_INTEGER) {
+        *value = (struct ty_sql_value){.type = type, .integer = read_integer(text)};
+        return;
+    }
     if (!ty_sql_from_text(type, text, &op->rows, value))
         *value = (struct ty_sql_value){.type = TY_SQL_TEXT, .bytes = text};
     if (type == TY_SQL_ARRAY)
