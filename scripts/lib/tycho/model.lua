@@ -16,7 +16,7 @@ local columns = require "tycho._private.model_columns"
 local definition = require "tycho._private.model_definition"
 local model_schema = require "tycho._private.model_schema"
 local options = require "tycho.options"
-local place = require "tycho._private.place"
+local outside = require "tycho._private.outside"
 local registry = require "tycho._private.model_registry"
 local suggest = require "tycho._private.suggest"
 
@@ -414,9 +414,9 @@ end
 ---@param parts table columns, and further fields
 ---@return tycho.model.Model
 function model.define(name, parts)
-  local described = definition.new(name, parts, 2)
+  local described, where = definition.new(name, parts, outside.caller(2))
   local made = setmetatable({
-    table = described, where = place(2), schema = model_schema.answer(described),
+    table = described, where = where, schema = model_schema.answer(described),
     insert_schema = model_schema.insert(described),
     update_schema = model_schema.update(described),
   }, Model)

@@ -9,6 +9,6 @@ return function(text, ...)
   if select("#", ...) > 0 then
     text = text:format(...)
   end
-  local line = outside()
+  local line = outside.line()
   error(line and ("%s: %s"):format(line, text) or text, 0)
 end

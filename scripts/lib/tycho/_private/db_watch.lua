@@ -23,7 +23,8 @@ local function count(name, sql)
   counts[key] = (counts[key] or 0) + 1
   if counts[key] == REPEATS_MAX + 1 then
     log:warn(("the same statement more than %d times in one request"):format(REPEATS_MAX),
-      { db = name, sql = sql:sub(1, 500), at = outside(), hint = "one query for all, or db.batch" })
+      { db = name, sql = sql:sub(1, 500), at = outside.line(),
+        hint = "one query for all, or db.batch" })
   end
 end
 

@@ -5,6 +5,7 @@
 
 local number = require "tycho._private.number"
 local options = require "tycho.options"
+local outside = require "tycho._private.outside"
 local suggest = require "tycho._private.suggest"
 
 local columns = {}
@@ -28,6 +29,7 @@ local columns = {}
 ---@field check? string SQL
 ---@field renamed_from? string
 ---@field private? boolean in none of the model's schemas
+---@field where string file and line
 ---@field role? "created"|"updated"|"deleted"|"version" filled by the repository
 
 local Column, Sql = {}, {}
@@ -170,6 +172,7 @@ local function made(kind_name, name, o, more)
   column.null = o.null == true
   column.unique, column.primary = o.unique == true, o.primary == true
   column.identity = column.identity == true
+  column.where = outside.line() or "?"
   return setmetatable(column, Column)
 end
 

@@ -31,7 +31,7 @@ function registry.check()
     for _, column in ipairs(model.table.columns) do
       local fault = column.references and fault_of_reference(model, column)
       if fault then
-        faults[#faults + 1] = ("%s: %s"):format(model.where, fault)
+        faults[#faults + 1] = ("%s: %s"):format(column.where, fault)
       end
     end
   end
