@@ -1,7 +1,7 @@
 -- docs/promises.md names tests: each of them exists.
 local fs = require "tycho.fs"
 
-local FOLDERS = { "tests/blackbox/", "tests/lua/", "tests/lua/app/", "tests/c/" }
+local FOLDERS = { "tests/blackbox/", "tests/lua/", "tests/lua/app/", "tests/db/", "tests/c/" }
 
 -- Names of tests alone, and behind the name of what they are about.
 local function add_names(text, names)
