@@ -1,5 +1,6 @@
 #include <assert.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "sql/pool_private.h"
 #include "tycho/clock.h"
@@ -167,6 +168,30 @@ static void lose(struct ty_pool *pool, struct ty_sql_op *op, const struct ty_err
     pool_finish_later(pool, op);
 }
 
+/* A write that was sent may have been done, unless the server has said, as its last word (class 57:
+ * an operator's doing), that it gave up on it. */
+static bool is_unknown(const struct ty_sql_op *op, const struct ty_error *error)
+{
+    if (op->verb != TY_SQL_RUN && op->verb != TY_SQL_SCRIPT)
+        return false;
+    if (strncmp(error->detail, "57P", 3) == 0)
+        return false;
+    while (op && op->verb == TY_SQL_RUN && ty_sql_reads(op->sql))
+        op = op->batch;
+    return op;
+}
+
+static void lose_sent(struct ty_pool *pool, struct ty_sql_op *op, const struct ty_error *error)
+{
+    struct ty_error own = *error;
+
+    if (is_unknown(op, error))
+        ty_error_set(&own, TY_ERR_UNKNOWN_OUTCOME, error->detail,
+                     "%s: the connection was lost before the statement was answered: %s",
+                     pool_system(pool), error->message);
+    lose(pool, op, &own);
+}
+
 /* Operations of nobody's connection, in flight when it died. */
 static void lose_singles(struct ty_pool_conn *conn, struct ty_sql_op *ops,
                          const struct ty_error *error, bool may_retry)
@@ -182,7 +207,7 @@ static void lose_singles(struct ty_pool_conn *conn, struct ty_sql_op *ops,
             op->next = again;
             again = op;
         } else {
-            lose(pool, op, error);
+            lose_sent(pool, op, error);
         }
     }
     for (struct ty_sql_op *next; again; again = next) { /* the last first, to the front */
