@@ -104,23 +104,25 @@ bool ty_sql_from_text(enum ty_sql_type type, struct ty_slice text, struct ty_buf
 
 /* ---- arrays */
 
-/* Lower bounds other than 1 are written in front: "[0:2]={1,2,3}". Lua's begin at 1 anyway. */
-static void skip_bounds(struct ty_slice *rest)
-{
-    const char *equals =
-        rest->len && rest->data[0] == '[' ? memchr(rest->data, '=', rest->len) : NULL;
-
-    if (!equals)
-        return;
-    size_t skipped = (size_t)(equals + 1 - rest->data);
-    rest->data += skipped;
-    rest->len -= skipped;
-}
-
 static void skip(struct ty_slice *rest, size_t len)
 {
     rest->data += len;
     rest->len -= len;
+}
+
+/* Lower bounds other than 1 are written in front: "[0:1]={1,2}". Lua's begin at 1 anyway. No
+ * element looks like that: one with a brace is in quotes. */
+static void skip_bounds(struct ty_slice *rest)
+{
+    static const char of_bounds[] = "[]:-+0123456789";
+    size_t len = 0;
+
+    if (rest->len == 0 || rest->data[0] != '[')
+        return;
+    while (len < rest->len && memchr(of_bounds, rest->data[len], sizeof(of_bounds) - 1))
+        len++;
+    if (rest->len - len >= 2 && memcmp(rest->data + len, "={", 2) == 0)
+        skip(rest, len + 1);
 }
 
 /* What is between quotes, without its backslashes, into `out`. */

@@ -117,6 +117,10 @@ describe("arrays of " .. SYSTEM, function()
   it("have lower bounds of their own in PostgreSQL, and none here", function()
     assert.same({ 7, 8 }, db.value "select '[0:1]={7,8}'::int[]")
     assert.same({ { 7, 8 } }, db.value "select '[5:5][2:3]={{7,8}}'::int[]")
+    assert.same({ "x" }, db.value "select '[-1:-1]={x}'::text[]")
+    for _, list in ipairs { { "[a", "b=c" }, { "[0:1]=", "{" }, { "[0:1]", "=", "{}" } } do
+      assert.same(list, db.value("select $1::text[]", db.array(list)))
+    end
   end)
 
   it("hold no NUL and no wrong UTF-8", function()
