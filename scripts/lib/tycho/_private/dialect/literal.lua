@@ -1,4 +1,5 @@
---- Values as SQL has them, for defaults in a schema: nowhere else are values part of a statement.
+--- Values as SQL has them, for defaults in a schema: nowhere else are values part of a statement. A
+--- backslash is one: that is the mode of MySQL's sessions here.
 
 local int64 = require "tycho.int64"
 local json = require "tycho.json"
@@ -6,12 +7,8 @@ local json = require "tycho.json"
 local literal = {}
 
 ---@param text string
----@param system string
 ---@return string
-function literal.text(text, system)
-  if system == "mysql" then
-    text = text:gsub("\\", "\\\\")
-  end
+function literal.text(text)
   return "'" .. text:gsub("'", "''") .. "'"
 end
 
@@ -59,14 +56,14 @@ OF.smallint, OF.real = OF.integer, OF.integer
 
 -- Text on SQLite, which has no exact decimals.
 function OF.decimal(value, system)
-  return system == "sqlite" and literal.text(value, system) or value
+  return system == "sqlite" and literal.text(value) or value
 end
 
 function OF.timestamp(value, system)
   if system == "mysql" then
     value = value:gsub("T", " "):gsub("Z$", "")
   end
-  return literal.text(value, system)
+  return literal.text(value)
 end
 
 function OF.bytes(value, system)
@@ -79,13 +76,13 @@ function OF.bytes(value, system)
 end
 
 function OF.json(value, system)
-  local text = literal.text(json.encode(value), system)
+  local text = literal.text(json.encode(value))
   return system == "mysql" and "(" .. text .. ")" or text
 end
 
 function OF.array(value, system, column)
   if system == "postgresql" then
-    return literal.text(array_text(value, column), system)
+    return literal.text(array_text(value, column))
   end
   return OF.json(json.array(value), system)
 end
@@ -96,7 +93,7 @@ end
 ---@return string
 function literal.of(value, column, system)
   local make = OF[column.kind]
-  return make and make(value, system, column) or literal.text(value, system)
+  return make and make(value, system, column) or literal.text(value)
 end
 
 return literal

@@ -73,7 +73,9 @@ function ddl.drop_index(_, shape, index)
 end
 
 function ddl.drop_reference(_, shape, reference)
-  return alter(shape, "drop foreign key %s", quote(reference.name))
+  local name = quote(reference.name)
+  return alter(shape, "drop foreign key %s%s", name,
+    reference.has_index and ", drop index " .. name or "")
 end
 
 return ddl

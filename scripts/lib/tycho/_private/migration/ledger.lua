@@ -97,6 +97,17 @@ function ledger.lock(tx, system, on_wait)
   end
 end
 
+---Makes a transaction that holds the lock wait for something long: PostgreSQL shall not end it for
+---being idle; and this statement lets go of what the one before saw, for which building an index
+---concurrently would wait.
+---@param tx tycho.db.Transaction
+---@param system string
+function ledger.stand_by(tx, system)
+  if system == "postgresql" then
+    tx:exec "set local idle_in_transaction_session_timeout = 0"
+  end
+end
+
 ---Gives up what the end of the transaction does not: MySQL's lock.
 ---@param tx tycho.db.Transaction
 ---@param system string

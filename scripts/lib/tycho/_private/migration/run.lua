@@ -87,10 +87,13 @@ local function like_transaction(db)
   })
 end
 
--- What statements go to: a transaction, or the database itself.
+-- What statements go to: a transaction, or the database itself. SQLite's scripts are transactions.
 local function target_of(job, tx)
   if not tx then
-    return { system = job.system, script = job.db.script, api = like_transaction(job.db) }
+    return {
+      system = job.system, script = job.system == "sqlite" and job.db.exec or job.db.script,
+      api = like_transaction(job.db),
+    }
   end
   return {
     system = job.system, api = tx, is_transaction = true,
@@ -175,6 +178,7 @@ local function locked_outside(job, step, direction, body, begin, note)
       if not begin(tx) then
         return false
       end
+      ledger.stand_by(tx, job.system)
       perform_outside(job, step, direction, body)
       note(tx)
       return true

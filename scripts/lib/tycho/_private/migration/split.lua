@@ -51,10 +51,11 @@ local function skip_block(text, at, nests)
   return at
 end
 
+-- PostgreSQL's E'it\'s'. In MySQL's sessions here a backslash is no more than that.
 function Reader:skip_string(at)
   local prefix = self.text:sub(at - 1, at - 1)
-  local is_escaped = self.system == "mysql"
-    or prefix:lower() == "e" and not self.text:sub(at - 2, at - 2):find("[%w_]")
+  local is_escaped = self.system == "postgresql" and prefix:lower() == "e"
+    and not self.text:sub(at - 2, at - 2):find("[%w_]")
   return skip_quoted(self.text, at + 1, "'", is_escaped)
 end
 

@@ -168,8 +168,10 @@ local function leave_out_own_indexes(made)
   for _, index in ipairs(made.indexes) do
     local is_own = false
     for _, reference in ipairs(made.references) do
-      is_own = is_own or not index.unique and index.name == reference.name
-        and table.concat(reference.columns, "/") == table.concat(index.parts, "/")
+      if not index.unique and index.name == reference.name
+        and table.concat(reference.columns, "/") == table.concat(index.parts, "/") then
+        is_own, reference.has_index = true, true
+      end
     end
     if not is_own then
       kept[#kept + 1] = index

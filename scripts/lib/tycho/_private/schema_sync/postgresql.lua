@@ -60,6 +60,11 @@ local function list_of(text)
   return list
 end
 
+-- '0'::bigint and 0 are the same.
+local function default_key(default)
+  return default and default:match("^'(%-?[%d.]+)'::[%l%d ]+$") or default
+end
+
 -- A column of type serial counts up by its default.
 local function add_columns(shapes, rows)
   for _, row in ipairs(rows) do
@@ -68,7 +73,7 @@ local function add_columns(shapes, rows)
     local default = not counts and row.default or nil
     shape.add_column(shapes[row.table], {
       name = row.name, type = row.type, type_key = row.type, null = not row.required,
-      default = default, default_key = default, identity = counts,
+      default = default, default_key = default_key(default), identity = counts,
       is_odd = row.generated ~= "" and "generated" or nil,
     })
   end

@@ -94,7 +94,7 @@ local function add_checks(to, described, ddl)
     if column.kind == "enum" then
       local list = {}
       for i, value in ipairs(column.values) do
-        list[i] = literal.text(value, ddl.system)
+        list[i] = literal.text(value)
       end
       to.checks[#to.checks + 1] = {
         name = own, sql = ("%s in (%s)"):format(ddl.quote(column.name), table.concat(list, ", ")),

@@ -9,7 +9,8 @@ local tokens = {}
 ---@field from integer
 ---@field to integer
 
--- The position of the quote that ends it. In MySQL's strings a backslash takes the next along.
+-- The position of the quote that ends it. A backslash may take the next one along: so
+-- MySQL writes them, whatever it reads.
 local function quoted(text, at, quote, has_escapes)
   local from, stop = at + 1, has_escapes and "[\\" .. quote .. "]" or quote
   while true do
