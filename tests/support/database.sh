@@ -203,7 +203,8 @@ run_mariadb() {
     done
     become KILL "$(first_of /usr/sbin/mariadbd)" --no-defaults --datadir="$folder/data" \
         --port="$port" --bind-address=127.0.0.1 --socket="$folder/socket" \
-        --pid-file="$folder/pid" --init-file="$folder/init.sql" --skip-name-resolve \
+        --pid-file="$folder/pid" --tmpdir="$folder" --init-file="$folder/init.sql" \
+        --skip-name-resolve \
         --character-set-server=utf8mb4 --default-time-zone=+05:30 "${small[@]}" "${options[@]}"
 }
 
