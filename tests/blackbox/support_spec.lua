@@ -5,6 +5,7 @@ local http = require "tests.blackbox.support.http"
 local ledger = require "tests.blackbox.support.ledger"
 local load = require "tests.blackbox.support.load"
 local metrics = require "tests.blackbox.support.metrics"
+local said = require "tests.blackbox.support.said"
 local stream = require "tycho.stream"
 
 local DATE = "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
@@ -247,4 +248,43 @@ t_count 2
       assert.error(function() metrics.parse(text) end)
     end)
   end
+end)
+
+describe("what a server has said", function()
+  local path
+
+  before_each(function()
+    path = os.tmpname()
+    local file = io.open(path, "w")
+    for i = 1, 100000 do
+      file:write(('{"module":"access","msg":"request %d, of no interest"}\n'):format(i))
+      if i % 25000 == 0 then
+        file:write(('{"module":"host","msg":"event %d"}\n'):format(i / 25000))
+      end
+    end
+    file:close()
+  end)
+  after_each(function() os.remove(path) end)
+
+  it("is searched, and its end told, in little memory", function()
+    collectgarbage()
+    local before = collectgarbage "count"
+    assert.is_true(said.has(path, '"event 4"'))
+    assert.is_false(said.has(path, '"event 5"'))
+    assert.same({ '{"module":"host","msg":"event 3"}', '{"module":"host","msg":"event 4"}' },
+      said.last(path, 2))
+    assert.is_true(collectgarbage "count" - before < 32 * 1024)
+  end)
+
+  it("is found where two pieces that are read meet", function()
+    local file = io.open(path, "w")
+    file:write(("x"):rep(64 * 1024 - 3), "needle", ("x"):rep(1000))
+    file:close()
+    assert.is_true(said.has(path, "needle"))
+  end)
+
+  it("is nothing where there is no file", function()
+    assert.is_false(said.has(path .. ".missing", "x"))
+    assert.same({}, said.last(path .. ".missing", 3))
+  end)
 end)
