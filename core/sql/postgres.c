@@ -24,6 +24,7 @@ static struct ty_sql *open_database(uv_loop_t *loop, const struct ty_sql_options
     own->name = ty_strdup(options->name);
     own->prepares_never = options->prepare == TY_SQL_PREPARE_NEVER || options->statements == 0;
     own->prepares_always = options->prepare == TY_SQL_PREPARE_ALWAYS;
+    ty_pg_gather_init(own);
     own->lane = ty_lane_new(loop, "postgresql.cancel", CANCELS, UINT_MAX);
     ty_pg_known_init(&own->known,
                      options->statements > KNOWN_MIN ? options->statements : KNOWN_MIN);
@@ -54,9 +55,16 @@ void ty_pg_log_notice(const struct ty_pg *own, const char *text)
     ty_log_debug("db", "postgresql: %s: %s", own->name, text);
 }
 
+static void on_gather_closed(uv_handle_t *handle)
+{
+    ty_pg_unref(handle->data);
+}
+
 static void free_own(struct ty_pool *pool)
 {
-    ty_pg_unref(pool->own);
+    struct ty_pg *own = pool->own;
+
+    uv_close((uv_handle_t *)&own->turn_end, on_gather_closed);
 }
 
 static bool is_fast(const struct ty_pool *pool, const struct ty_sql_op *op)

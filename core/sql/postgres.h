@@ -13,6 +13,7 @@
  *   postgres_prepared.c   prepared statements of one connection
  *   postgres_param.c      parameters, as text
  *   postgres_send.c       operations become messages
+ *   postgres_gather.c     which leave together, where several start at once
  *   postgres_receive.c    messages become results
  *   postgres_received.c   how much has come
  *   postgres_script.c     where the statements of a script begin
@@ -132,6 +133,9 @@ struct ty_pg {
     struct ty_pg_known known;
     struct ty_lane *lane; /* for cancel requests */
     struct ty_pg_listener *listener;
+    uint64_t turn; /* of the loop */
+    uv_prepare_t turn_end;
+    struct ty_pg_link *held; /* what waits for it */
     bool prepares_never, prepares_always;
     unsigned users; /* who needs this memory: the pool, cancel requests */
 
@@ -167,6 +171,8 @@ struct ty_pg_link {
     int events;
     bool connected;
     void (*closed)(struct ty_pg_link *link);
+    uint64_t turn; /* in which it last sent something */
+    struct ty_pg_link *held_next, **held_prev;
 };
 
 void ty_pg_link_init(struct ty_pg_link *link, struct ty_pg *own,
@@ -192,6 +198,14 @@ void ty_pg_link_close(struct ty_pg_link *link, void (*closed)(struct ty_pg_link 
 
 /* Bytes that TLS holds back, of which the socket says nothing? */
 bool ty_pg_link_has_more(const struct ty_pg_link *link);
+
+/* ---- postgres_gather.c */
+
+void ty_pg_gather_init(struct ty_pg *own);
+
+/* Something is about to be sent. */
+void ty_pg_gather(struct ty_pg_link *link);
+void ty_pg_gather_forget(struct ty_pg_link *link); /* its socket may be gone */
 
 /* ---- connections of the pool */
 

@@ -32,6 +32,7 @@ static void on_poll_closed(uv_handle_t *handle)
 
 void ty_pg_link_unwatch(struct ty_pg_link *link)
 {
+    ty_pg_gather_forget(link);
     if (!link->poll)
         return;
     uv_poll_stop(&link->poll->handle);

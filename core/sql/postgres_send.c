@@ -269,6 +269,7 @@ static bool send_ours(struct ty_pg_conn *conn, struct ty_sql_op *op)
 
 static bool send_now(struct ty_pg_conn *conn, struct ty_sql_op *op)
 {
+    ty_pg_gather(&conn->link);
     if (conn->pooled)
         conn->base.sealed = true; /* a pooler may not keep several apart */
     if (op->verb == TY_SQL_RUN)
