@@ -7,6 +7,7 @@ local assert = require "luassert"
 local busted = require "busted"
 local db = require "tycho.db"
 local errors = require "tycho.errors"
+local fiber = require "tycho.fiber"
 local json = require "tycho.json"
 local model = require "tycho.model"
 local query = require "tycho.query"
@@ -426,6 +427,44 @@ local function making(new)
       { third.id, third.nickname, third.login_count, third.version })
     assert.equal(first.created_at, third.created_at)
     assert.equal(1, users:count())
+  end)
+
+  it("refuses to make or change a row where another unique column is in the way", function()
+    local users = new(M.User, { on_conflict = { ["team_id,nickname"] = "rc.nickname_taken" } })
+    local team = new(M.Team):insert { label = "red" }
+    users:insert { email = "ann@example.com", team_id = team.id, nickname = "A" }
+    users:insert { email = "bob@example.com", team_id = team.id, nickname = "B" }
+    local function upsert(email)
+      return users:upsert({ email = email, team_id = team.id, nickname = "A" },
+        { by = { "email" } })
+    end
+
+    assert.equal("rc.nickname_taken", raised(upsert, "new@example.com").name)
+    assert.equal("rc.nickname_taken", raised(upsert, "bob@example.com").name)
+    assert.equal("A", upsert("ann@example.com").nickname)
+    assert.equal("bob@example.com",
+      users:upsert({ email = "bob@example.com", team_id = team.id, nickname = "B" },
+        { by = { "nickname", "team_id" } }).email)
+    assert.equal(2, users:count())
+    assert.is_truthy(raised(users.upsert, users, { email = "x" }, { by = { "nickname" } })
+      :find("nickname is not unique in the model", 1, true))
+  end)
+
+  it("makes one row, whoever makes it at once", function()
+    local users, entries = new(M.User), new(M.Team)
+    local many = {}
+    for i = 1, 8 do
+      many[i] = function()
+        entries:upsert({ label = "same" }, { by = { "label" } })
+        return users:upsert({ email = "ann@example.com", login_count = i }, { by = { "email" } })
+      end
+    end
+
+    fiber.all(many)
+
+    assert.equal(1, users:count())
+    assert.equal(1, entries:count())
+    assert.equal(8, users:find_by({ email = "ann@example.com" }).version)
   end)
 
   it("has keys of several columns", function()

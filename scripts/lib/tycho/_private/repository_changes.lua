@@ -112,10 +112,8 @@ end
 
 local function columns_to_update(self, given, by, wanted)
   local described, keys, list = self.described, options.set(by), {}
-  for _, names in ipairs { by, wanted or {} } do
-    for _, name in ipairs(names) do
-      rows.column(described, name)
-    end
+  for _, name in ipairs(wanted or {}) do
+    rows.column(described, name)
   end
   local chosen = wanted and options.set(wanted)
   for _, column in ipairs(described.columns) do
@@ -141,6 +139,7 @@ function Repository:upsert(given, opts)
   if type(opts.by) ~= "table" or #opts.by == 0 then
     blame("%s: upsert wants by, a list of unique columns", self.described.name)
   end
+  rows.check_unique(self.described, opts.by)
   local row = rows.insertion(self.described, given)
   local update = columns_to_update(self, given, opts.by, opts.update)
   return (written(self, row, self.storage.upsert, self.storage, row, opts.by, update))

@@ -9,6 +9,7 @@ local faults = require "tycho._private.faults"
 local json = require "tycho.json"
 local model_schema = require "tycho._private.model_schema"
 local node = require "tycho._private.node"
+local options = require "tycho.options"
 local schema = require "tycho.schema"
 local suggest = require "tycho._private.suggest"
 local uuid = require "tycho.uuid"
@@ -227,6 +228,69 @@ function rows.changes(described, given, entity)
     fail(described, list)
   end
   return changes
+end
+
+-- The same columns, in any order?
+local function same_columns(a, b)
+  local set = options.set(a)
+  for _, name in ipairs(b) do
+    if not set[name] then
+      return false
+    end
+  end
+  return #a == #b
+end
+
+---Column lists of which no two rows have the same values: the key first.
+---@param described tycho.model.Table
+---@return string[][]
+function rows.unique_lists(described)
+  local lists = { described.primary }
+  for _, unique in ipairs(described.uniques) do
+    lists[#lists + 1] = unique.columns
+  end
+  for _, index in ipairs(described.indexes) do
+    if index.unique and not index.where then
+      lists[#lists + 1] = index.columns
+    end
+  end
+  return lists
+end
+
+---Raises unless these columns are unique together.
+---@param described tycho.model.Table
+---@param by string[]
+function rows.check_unique(described, by)
+  for _, name in ipairs(by) do
+    rows.column(described, name)
+  end
+  for _, list in ipairs(rows.unique_lists(described)) do
+    if same_columns(list, by) then
+      return
+    end
+  end
+  blame("%s: %s is not unique in the model", described.name, table.concat(by, ", "))
+end
+
+---Can a row be in conflict with others only in these columns?
+---@param described tycho.model.Table
+---@param row table<string, any>
+---@param by string[]
+---@return boolean
+function rows.is_only_conflict(described, row, by)
+  local key = described.by_name[described.primary[1]]
+  local has_new_key = row[key.name] == nil or key.kind == "uuid"
+  for i, list in ipairs(rows.unique_lists(described)) do
+    if not same_columns(list, by) and not (i == 1 and has_new_key) then
+      return false
+    end
+  end
+  for _, index in ipairs(described.indexes) do
+    if index.unique and index.where then
+      return false
+    end
+  end
+  return true
 end
 
 ---The values of a primary key, from one of these: the value, where the key is one column; a table

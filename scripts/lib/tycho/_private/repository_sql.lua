@@ -6,7 +6,6 @@
 
 local columns = require "tycho._private.model_columns"
 local database = require "tycho.db"
-local filter_sql = require "tycho._private.filter_sql"
 local json = require "tycho.json"
 local rows = require "tycho._private.repository_rows"
 local values = require "tycho._private.model_values"
@@ -16,6 +15,7 @@ local null, wrap = json.null, writers.wrap
 
 local PARAMS_MAX = 8000 -- in one statement; the least that any of the databases takes is 32766
 local ROWS_MAX = 500
+local UPSERT_RETRIES = 10 -- two who insert the same row at once are a deadlock to MySQL
 
 ---@class tycho.repository.Sql
 local Sql = {}
@@ -80,20 +80,6 @@ local function entity_of(self, row)
   return row
 end
 
-local function where(writer, tree)
-  local condition = filter_sql.write(writer, tree)
-  return condition and " where " .. condition or ""
-end
-
-local function order_of(writer, order)
-  local terms = {}
-  for i, term in ipairs(order) do
-    local nulls = term.column.null and (term.descending and "last" or "first") or nil
-    terms[i] = writer.dialect.order(writer:column(term.name, "order"), term.descending, nulls)
-  end
-  return #terms > 0 and " order by " .. table.concat(terms, ", ") or ""
-end
-
 ---Rows of a filter's tree, in an order.
 ---@param tree table
 ---@param order table[]
@@ -102,8 +88,8 @@ end
 ---@return table<string, any>[] entities
 function Sql:find(tree, order, limit, offset)
   local writer = writer_of(self)
-  local text = ("select %s from %s"):format(self.columns, self.source) .. where(writer, tree)
-    .. order_of(writer, order)
+  local text = ("select %s from %s"):format(self.columns, self.source) .. writer:where(tree)
+    .. writer:order(order)
   if limit then
     text = text .. " limit " .. writer:param(limit)
     text = offset and text .. " offset " .. writer:param(offset) or text
@@ -147,7 +133,7 @@ end
 ---@return integer
 function Sql:count(tree)
   local writer = writer_of(self)
-  local text = ("select count(*) from %s"):format(self.source) .. where(writer, tree)
+  local text = ("select count(*) from %s"):format(self.source) .. writer:where(tree)
   return self.db.value(text, unpack(writer.params, 1, writer.params.n))
 end
 
@@ -170,22 +156,6 @@ local function names_of(described, row)
   return names
 end
 
-local function insertion(self, writer, list, names)
-  local described, quoted, lines = self.described, {}, {}
-  for i, name in ipairs(names) do
-    quoted[i] = writer:name(name)
-  end
-  for i, row in ipairs(list) do
-    local items = {}
-    for j, name in ipairs(names) do
-      items[j] = writer:param(wrap(described.by_name[name], row[name]))
-    end
-    lines[i] = ("(%s)"):format(table.concat(items, ", "))
-  end
-  return ("insert into %s (%s) values %s"):format(self.source, table.concat(quoted, ", "),
-    table.concat(lines, ", "))
-end
-
 local function without_nulls(row)
   local entity = {}
   for name, value in pairs(row) do
@@ -204,7 +174,7 @@ end
 
 -- The statement that inserts one row with these columns; most rows have the same.
 local function text_of_insert(self, writer, row, names)
-  local text = insertion(self, writer, { row }, names)
+  local text = writer:insertion({ row }, names)
   return writer.dialect.has_returning and ("%s returning %s"):format(text, self.columns) or text
 end
 
@@ -268,7 +238,7 @@ function Sql:insert_many(list)
     while first <= #list do
       local chunk, names = next_chunk(self.described, list, first)
       local writer = writer_of(self)
-      local text = insertion(self, writer, chunk, names)
+      local text = writer:insertion(chunk, names)
       self.db.exec(text, unpack(writer.params, 1, writer.params.n))
       first = first + #chunk
     end
@@ -276,15 +246,33 @@ function Sql:insert_many(list)
   return #list
 end
 
----Inserts a row, or changes the one that has the same values in the columns `by`.
----@param row table<string, any>
----@param by string[]
----@param update string[] columns that get the new row's value
----@return table<string, any> entity
-function Sql:upsert(row, by, update)
+---Changes the row that the tree means, and counts its version up.
+---@param tree table
+---@param changes table<string, any>
+---@param key table<string, any>
+---@return table<string, any>? entity nil if there is none
+function Sql:update(tree, changes, key)
+  local writer = writer_of(self)
+  local text = ("update %s set %s"):format(self.source, writer:assignments(changes))
+    .. writer:where(tree)
+  local params = writer.params
+  if writer.dialect.has_returning then
+    local row = self.db.one(("%s returning %s"):format(text, self.columns),
+      unpack(params, 1, params.n))
+    return row and entity_of(self, row)
+  end
+  local done = self.db.exec(text, unpack(params, 1, params.n))
+  -- MySQL may count only rows that became others: one that stayed the same is still meant.
+  if done.changes == 0 then
+    return self:find(tree, {}, 1)[1]
+  end
+  return fetch(self, key, self.described.primary)
+end
+
+local function upsert_at_once(self, row, by, update)
   local writer = writer_of(self)
   local described, keys, set = self.described, {}, {}
-  local text = insertion(self, writer, { row }, names_of(described, row))
+  local text = writer:insertion({ row }, names_of(described, row))
   for i, name in ipairs(by) do
     keys[i] = writer:name(name)
   end
@@ -304,56 +292,45 @@ function Sql:upsert(row, by, update)
   return fetch(self, row, by)
 end
 
-local function assignment(writer, column, value)
-  local name = writer:name(column.name)
-  if not rows.is_increment(value) then
-    return ("%s = %s"):format(name, writer:param(wrap(column, value)))
-  end
-  return ("%s = %s + %s"):format(name, name, writer:param(wrap(column, value.by)))
-end
-
-local function assignments(self, writer, changes)
-  local described, set = self.described, {}
-  for _, column in ipairs(described.columns) do
-    local value = changes[column.name]
-    if value ~= nil then
-      set[#set + 1] = assignment(writer, column, value)
+-- MySQL takes any unique column for the one that was meant. Where another may be in the way, the
+-- row is looked for and kept before it is changed, so that the other is a conflict as elsewhere.
+local function upsert_in_steps(self, row, by, update)
+  return self.db.transaction(function()
+    local writer = writer_of(self)
+    local text = ("select %s from %s"):format(self.columns, self.source)
+      .. writer:where(key_tree(by, row)) .. writer.dialect.lock "update"
+    local found = self.db.one(text, unpack(writer.params, 1, writer.params.n))
+    if not found then
+      return (self:insert(row))
     end
-  end
-  if described.version then
-    local version = writer:name(described.version)
-    set[#set + 1] = ("%s = %s + 1"):format(version, version)
-  end
-  return table.concat(set, ", ")
+    local changes, key = {}, entity_of(self, found)
+    for _, name in ipairs(update) do
+      changes[name] = row[name]
+    end
+    if next(changes) == nil and not self.described.version then
+      return key
+    end
+    return (self:update(key_tree(self.described.primary, key), changes, key))
+  end, { retry = UPSERT_RETRIES })
 end
 
----Changes the row that the tree means, and counts its version up.
----@param tree table
----@param changes table<string, any>
----@param key table<string, any>
----@return table<string, any>? entity nil if there is none
-function Sql:update(tree, changes, key)
+---Inserts a row, or changes the one that has the same values in the columns `by`.
+---@param row table<string, any>
+---@param by string[]
+---@param update string[] columns that get the new row's value
+---@return table<string, any> entity
+function Sql:upsert(row, by, update)
   local writer = writer_of(self)
-  local text = ("update %s set %s"):format(self.source, assignments(self, writer, changes))
-    .. where(writer, tree)
-  local params = writer.params
-  if writer.dialect.has_returning then
-    local row = self.db.one(("%s returning %s"):format(text, self.columns),
-      unpack(params, 1, params.n))
-    return row and entity_of(self, row)
+  if writer.dialect.has_targets or rows.is_only_conflict(self.described, row, by) then
+    return (upsert_at_once(self, row, by, update))
   end
-  local done = self.db.exec(text, unpack(params, 1, params.n))
-  -- MySQL may count only rows that became others: one that stayed the same is still meant.
-  if done.changes == 0 then
-    return self:find(tree, {}, 1)[1]
-  end
-  return fetch(self, key, self.described.primary)
+  return (upsert_in_steps(self, row, by, update))
 end
 
 ---@return integer count
 function Sql:delete(tree)
   local writer = writer_of(self)
-  local text = ("delete from %s"):format(self.source) .. where(writer, tree)
+  local text = ("delete from %s"):format(self.source) .. writer:where(tree)
   return self.db.exec(text, unpack(writer.params, 1, writer.params.n)).changes
 end
 

@@ -1,5 +1,6 @@
 --- A writer of statements that knows a model's columns: what they are, and what their values are.
 
+local filter_sql = require "tycho._private.filter_sql"
 local json = require "tycho.json"
 local rows = require "tycho._private.repository_rows"
 local values = require "tycho._private.model_values"
@@ -38,6 +39,63 @@ function Writer:value(name, value)
   local column = rows.column(self.described, name)
   local placed = self:param(writer.wrap(column, rows.value(self.described, column, value)))
   return self.as_number and ("cast(%s as numeric)"):format(placed) or placed
+end
+
+---The condition of a tree, with its word.
+function Writer:where(tree)
+  local condition = filter_sql.write(self, tree)
+  return condition and " where " .. condition or ""
+end
+
+---An order, with its words. NULL is less than everything.
+function Writer:order(order)
+  local terms = {}
+  for i, term in ipairs(order) do
+    local nulls = term.column.null and (term.descending and "last" or "first") or nil
+    terms[i] = self.dialect.order(self:column(term.name, "order"), term.descending, nulls)
+  end
+  return #terms > 0 and " order by " .. table.concat(terms, ", ") or ""
+end
+
+---The insertion of rows with these columns.
+function Writer:insertion(list, names)
+  local described, quoted, lines = self.described, {}, {}
+  for i, name in ipairs(names) do
+    quoted[i] = self:name(name)
+  end
+  for i, row in ipairs(list) do
+    local items = {}
+    for j, name in ipairs(names) do
+      items[j] = self:param(writer.wrap(described.by_name[name], row[name]))
+    end
+    lines[i] = ("(%s)"):format(table.concat(items, ", "))
+  end
+  return ("insert into %s (%s) values %s"):format(self:name(described.name),
+    table.concat(quoted, ", "), table.concat(lines, ", "))
+end
+
+local function assignment(self, column, value)
+  local name = self:name(column.name)
+  if not rows.is_increment(value) then
+    return ("%s = %s"):format(name, self:param(writer.wrap(column, value)))
+  end
+  return ("%s = %s + %s"):format(name, name, self:param(writer.wrap(column, value.by)))
+end
+
+---What changes, and the version counted up.
+function Writer:assignments(changes)
+  local described, set = self.described, {}
+  for _, column in ipairs(described.columns) do
+    local value = changes[column.name]
+    if value ~= nil then
+      set[#set + 1] = assignment(self, column, value)
+    end
+  end
+  if described.version then
+    local version = self:name(described.version)
+    set[#set + 1] = ("%s = %s + 1"):format(version, version)
+  end
+  return table.concat(set, ", ")
 end
 
 ---@param db tycho.db.Database

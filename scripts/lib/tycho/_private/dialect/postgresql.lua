@@ -2,7 +2,7 @@
 
 local like = require "tycho._private.dialect.like"
 
-local dialect = { name = "postgresql", has_returning = true, limit_all = "all" }
+local dialect = { name = "postgresql", has_returning = true, has_targets = true, limit_all = "all" }
 
 ---A text that holds, starts or ends with another.
 ---@param writer table

@@ -4,8 +4,8 @@ local like = require "tycho._private.dialect.like"
 local postgresql = require "tycho._private.dialect.postgresql"
 
 local dialect = {
-  name = "sqlite", has_returning = true, limit_all = "-1", order = postgresql.order,
-  on_conflict = postgresql.on_conflict,
+  name = "sqlite", has_returning = true, has_targets = true, limit_all = "-1",
+  order = postgresql.order, on_conflict = postgresql.on_conflict,
 }
 
 -- Its LIKE takes a for A; GLOB does not.
