@@ -4,7 +4,7 @@ local apply = require "tycho._private.schema_sync.apply"
 local db = require "tycho.db"
 local model = require "tycho.model"
 local plan = require "tycho._private.schema_sync.plan"
-local random = require "tests.lua.schema_random"
+local random = require "tests.db.schema_random"
 local registry = require "tycho._private.model_registry"
 local tokens = require "tycho._private.schema_sync.tokens"
 
