@@ -647,6 +647,32 @@ local function changing(new)
     assert.equal("e", column_of(entries:list().items, "label"))
   end)
 
+  it("loses nothing when units change the same rows at once", function()
+    local users = new(M.User)
+    local ann = users:insert({ email = "ann@example.com", login_count = 100 }).id
+    local bob = users:insert({ email = "bob@example.com", login_count = 100 }).id
+    local units = {}
+    for i = 1, 6 do
+      local from, to = ann, bob
+      if i % 2 == 0 then
+        from, to = bob, ann
+      end
+      units[i] = function()
+        unit_of_work.run(function()
+          local giver, taker = users:get(from), users:get(to)
+          users:update(giver, { login_count = giver.login_count - i })
+          users:update(taker, { login_count = taker.login_count + i })
+        end, { retry = 20 })
+      end
+    end
+
+    fiber.all(units)
+
+    assert.equal(100 - 1 + 2 - 3 + 4 - 5 + 6, users:get(ann).login_count)
+    assert.equal(100 + 1 - 2 + 3 - 4 + 5 - 6, users:get(bob).login_count)
+    assert.equal(7, users:get(ann).version)
+  end)
+
   it("does a unit again whose row somebody else has changed", function()
     local users = new(M.User)
     local id = users:insert({ email = "ann@example.com" }).id

@@ -262,9 +262,8 @@ function Sql:update(tree, changes, key)
     return row and entity_of(self, row)
   end
   local done = self.db.exec(text, unpack(params, 1, params.n))
-  -- MySQL may count only rows that became others: one that stayed the same is still meant.
-  if done.changes == 0 then
-    return self:find(tree, {}, 1)[1]
+  if done.changes == 0 then -- of rows that are meant, whether or not they became others
+    return nil
   end
   return fetch(self, key, self.described.primary)
 end
