@@ -138,6 +138,7 @@ void pool_fail_as(struct ty_pool *pool, struct ty_sql_op *op, const struct ty_er
 
 void pool_forget_result(struct ty_pool *pool, struct ty_sql_op *op)
 {
+    op->conn = NULL;
     for (struct ty_sql_op *at = op; at; at = at->batch) {
         pool->driver->sql.op_close(at);
         at->result = NULL;
@@ -149,7 +150,6 @@ void pool_forget_result(struct ty_pool *pool, struct ty_sql_op *op)
         at->row_count = 0;
         at->column_count = 0;
     }
-    op->conn = NULL;
 }
 
 /* ---- time */
@@ -192,7 +192,7 @@ void ty_pool_start(struct ty_sql *db, struct ty_sql_op *op)
         return;
     bool share = pool_can_share(pool, op);
     struct pool_line *line = share ? &state->share : &state->alone;
-    if (line->head || !pool_place(pool, op)) {
+    if (line->head || !pool_place(pool, op, share)) {
         pool_wait(pool, op, share);
         pool_pump(pool);
     }

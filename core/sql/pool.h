@@ -143,6 +143,6 @@ void ty_pool_close(struct ty_sql *db, void (*closed)(void *arg), void *arg);
 bool ty_pool_is_up(const struct ty_sql *db);
 void ty_pool_start(struct ty_sql *db, struct ty_sql_op *op);
 struct ty_sql_tx *ty_pool_begin(struct ty_sql *db, struct ty_sql_op *op);
-void ty_pool_tx_start(struct ty_sql_tx *tx, struct ty_sql_op *op);
-void ty_pool_tx_drop(struct ty_sql_tx *tx);
+void ty_pool_tx_start(struct ty_sql_tx *handle, struct ty_sql_op *op);
+void ty_pool_tx_drop(struct ty_sql_tx *handle);
 void ty_pool_cancel(struct ty_sql_op *op);

@@ -98,9 +98,9 @@ static bool place_alone(struct ty_pool *pool, struct ty_sql_op *op)
     return true;
 }
 
-bool pool_place(struct ty_pool *pool, struct ty_sql_op *op)
+bool pool_place(struct ty_pool *pool, struct ty_sql_op *op, bool share)
 {
-    return pool_can_share(pool, op) ? place_shared(pool, op) : place_alone(pool, op);
+    return share ? place_shared(pool, op) : place_alone(pool, op);
 }
 
 /* ---- the line */
@@ -114,11 +114,11 @@ static bool advance(struct ty_pool *pool, struct pool_line *line)
     if (!op)
         return false;
     pool_line_pop(line);
-    if (!pool_place(pool, op)) {
-        bool share = line == &pool->state->share;
+    /* Whether it is fast may have been found out meanwhile. */
+    if (!pool_place(pool, op, pool_can_share(pool, op))) {
         uint64_t queued_ns = op->queued_ns;
 
-        pool_wait_again(pool, op, share);
+        pool_wait_again(pool, op, line == &pool->state->share);
         op->queued_ns = queued_ns;
         return false;
     }
@@ -128,19 +128,23 @@ static bool advance(struct ty_pool *pool, struct pool_line *line)
     return true;
 }
 
-/* All there are serve those who share, and would go on to: one of them is for who waits for one of
- * its own, as soon as it is empty. */
+/* All there are serve those who share, and would go on to; or those that do not are not given back.
+ * One is then for who waits for one of its own, as soon as it is empty. */
 static void reserve(struct ty_pool *pool)
 {
+    uint64_t waited = ty_now_ns() - pool->state->alone.head->queued_ns;
+    bool is_patient = waited < (uint64_t)POOL_PATIENCE_MS * POOL_NS_PER_MS, may_hope = false;
     struct ty_pool_conn *best = NULL;
 
     for (struct ty_pool_conn *conn = pool->state->conns; conn; conn = conn->next) {
+        if (conn->state == TY_POOL_OPEN && conn->sealed && conn->shared)
+            return; /* it is on its way */
         if (!is_usable(conn))
-            return; /* it will be free one day, or is on its way */
-        if (!best || conn->in_flight < best->in_flight)
+            may_hope = true;
+        else if (!best || conn->in_flight < best->in_flight)
             best = conn;
     }
-    if (best)
+    if (best && !(may_hope && is_patient))
         best->sealed = true;
 }
 

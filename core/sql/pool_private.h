@@ -13,6 +13,7 @@
 enum {
     POOL_NS_PER_MS = 1000000,
     POOL_YOUNG_MS = 20,      /* nobody is put behind what runs for longer */
+    POOL_PATIENCE_MS = 100,  /* of who needs one of its own, while others share */
     POOL_SPARE_MS = 1000,    /* what was idle for so long another worker may need more */
     POOL_CONNECTING_MAX = 4, /* at once: a server that comes back is not stormed */
     POOL_TRIES_MAX = 5,
@@ -118,7 +119,8 @@ void pool_line_fail_all(struct ty_pool *pool, const struct ty_error *error);
 bool pool_is_free(const struct ty_pool_conn *conn); /* open, and nobody's */
 bool pool_can_share(const struct ty_pool *pool, const struct ty_sql_op *op);
 struct ty_pool_conn *pool_pick_free(struct ty_pool *pool);
-bool pool_place(struct ty_pool *pool, struct ty_sql_op *op); /* false: there is no room */
+/* False: there is no room. `share`: with others. */
+bool pool_place(struct ty_pool *pool, struct ty_sql_op *op, bool share);
 void pool_pump(struct ty_pool *pool); /* the line moves on, connections open */
 void pool_grow(struct ty_pool *pool);
 

@@ -191,6 +191,38 @@ static void a_transaction_gets_its_turn_although_statements_keep_coming(void **s
     assert_int_equal(world_leave(&world), 0);
 }
 
+static void a_transaction_does_not_wait_for_the_slow_while_others_share(void **state)
+{
+    struct ty_sql_options options = fake_options();
+    struct task slow, begin, task[200];
+    struct world world;
+    int started = 0;
+
+    (void)state;
+    options.pool_max = 2;
+    options.pipelines = 1;
+    world_open(&world, &options);
+    start(&world, &slow, "slow");
+    start(&world, &task[started++], "select 1");
+    go_on(&world);
+    start(&world, &slow, "slow"); /* takes for ever */
+    start(&world, &task[started++], "select 1");
+    struct fake_conn *conn = conn_of(&task[1]);
+    task_init(&begin, "");
+    assert_null(ty_sql_begin(world.db, &begin.op));
+    for (; started < 200 && !begin.calls; started++) {
+        start(&world, &task[started], "select 1"); /* the one before is not answered yet */
+        fake_run(conn);
+        fake_answer(conn);
+        wait_ms(&world, 2);
+    }
+
+    assert_int_equal(begin.calls, 1);
+    assert_int_equal(begin.op.status, 0);
+    ty_sql_tx_drop(begin.op.tx);
+    assert_int_equal(world_leave(&world), 0);
+}
+
 static void who_waits_for_too_long_is_told(void **state)
 {
     struct ty_sql_options options = fake_options();
@@ -362,6 +394,7 @@ int main(void)
         cmocka_unit_test(a_changed_session_is_reset_before_anybody_else_gets_it),
         cmocka_unit_test(those_who_wait_are_served_in_their_order),
         cmocka_unit_test(a_transaction_gets_its_turn_although_statements_keep_coming),
+        cmocka_unit_test(a_transaction_does_not_wait_for_the_slow_while_others_share),
         cmocka_unit_test(who_waits_for_too_long_is_told),
         cmocka_unit_test(the_line_has_an_end),
         cmocka_unit_test(connections_end_when_they_are_old_or_nobody_needs_them),
