@@ -107,7 +107,7 @@ void ty_mysql_link_close(struct ty_mysql_link *link, void (*on_closed)(struct ty
 
 enum ty_mysql_tls {
     TY_MYSQL_TLS_OFF,
-    TY_MYSQL_TLS_PREFERRED, /* if the server can */
+    TY_MYSQL_TLS_PREFERRED, /* if the server can, and is on another machine */
     TY_MYSQL_TLS_REQUIRED,  /* whoever the server is */
     TY_MYSQL_TLS_VERIFY,    /* and it has a certificate for that name, from somebody we trust */
 };

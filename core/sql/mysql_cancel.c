@@ -11,9 +11,10 @@
  *
  * A request names a connection, not a statement. When it is answered it has been noted, but what it
  * was meant for may have ended before: then it hits the next statement of that connection. So that
- * one is ours, and does nothing. */
+ * one is ours, and does nothing. Or it came before the server had read what it was meant for:
+ * MariaDB forgets it then, so what still runs a moment later is asked again to end. */
 
-enum { IDLE_MS = 10000 };
+enum { IDLE_MS = 10000, AGAIN_MS = 20 };
 
 struct ty_mysql_killer {
     struct ty_mysql_link link; /* first */
@@ -23,6 +24,9 @@ struct ty_mysql_killer {
     bool connected;
     bool retried; /* on a connection that was there already, and gone */
     struct ty_mysql_conn *current, *head, **tail;
+    struct ty_mysql_conn *deaf; /* those whose statement runs on though its end was asked for */
+    uv_timer_t again;
+    unsigned handles_left;
 };
 
 static void pump(struct ty_mysql_killer *killer);
@@ -36,6 +40,24 @@ static void hang_up(struct ty_mysql_killer *killer)
 {
     ty_mysql_link_drop(&killer->link, killer->connected);
     killer->connected = false;
+}
+
+static bool take_out(struct ty_mysql_conn **at, const struct ty_mysql_conn *conn)
+{
+    while (*at && *at != conn)
+        at = &(*at)->next_to_kill;
+    if (!*at)
+        return false;
+    *at = conn->next_to_kill;
+    return true;
+}
+
+static void put_in(struct ty_mysql_killer *killer, struct ty_mysql_conn *conn)
+{
+    conn->wound = TY_MYSQL_KILLING;
+    conn->next_to_kill = NULL;
+    *killer->tail = conn;
+    killer->tail = &conn->next_to_kill;
 }
 
 /* ---- what the request has done to its connection */
@@ -59,6 +81,7 @@ void ty_mysql_absorb(struct ty_mysql_conn *conn)
 
     if (conn->wound != TY_MYSQL_KILLED || conn->op)
         return;
+    take_out(&conn->own->killer->deaf, conn);
     conn->wound = TY_MYSQL_ABSORBING;
     conn->link.text = nothing;
     conn->link.text_len = sizeof(nothing) - 1;
@@ -81,6 +104,32 @@ static void fail(struct ty_mysql_killer *killer, const char *why)
     ty_pool_lost(&conn->base, &error, false);
 }
 
+static void on_again(uv_timer_t *timer)
+{
+    struct ty_mysql_killer *killer = timer->data;
+
+    while (killer->deaf) {
+        struct ty_mysql_conn *conn = killer->deaf;
+
+        killer->deaf = conn->next_to_kill;
+        put_in(killer, conn);
+    }
+    pump(killer);
+}
+
+static void note_killed(struct ty_mysql_killer *killer, struct ty_mysql_conn *conn)
+{
+    conn->wound = TY_MYSQL_KILLED;
+    if (!conn->op) {
+        ty_mysql_absorb(conn);
+        return;
+    }
+    conn->next_to_kill = killer->deaf;
+    killer->deaf = conn;
+    if (!uv_is_active((uv_handle_t *)&killer->again))
+        uv_timer_start(&killer->again, on_again, AGAIN_MS, 0);
+}
+
 /* ---- the connection beside */
 
 static void on_killed(struct ty_mysql_link *link)
@@ -98,10 +147,8 @@ static void on_killed(struct ty_mysql_link *link)
         fail(killer, mysql_error(link->mysql));
     } else {
         killer->current = NULL;
-        if (conn) {
-            conn->wound = TY_MYSQL_KILLED;
-            ty_mysql_absorb(conn);
-        }
+        if (conn)
+            note_killed(killer, conn);
     }
     pump(killer);
 }
@@ -202,6 +249,8 @@ static struct ty_mysql_killer *killer_for(struct ty_mysql *own, uv_loop_t *loop)
     ty_mysql_link_init(&killer->link, loop);
     killer->link.stirred = on_gone;
     killer->link.late = on_late;
+    uv_timer_init(loop, &killer->again);
+    killer->again.data = killer;
     killer->own = own;
     killer->tail = &killer->head;
     own->killer = killer;
@@ -215,10 +264,7 @@ void ty_mysql_cancel(struct ty_pool_conn *base)
 
     if (conn->wound != TY_MYSQL_UNHURT)
         return;
-    conn->wound = TY_MYSQL_KILLING;
-    conn->next_to_kill = NULL;
-    *killer->tail = conn;
-    killer->tail = &conn->next_to_kill;
+    put_in(killer, conn);
     pump(killer);
 }
 
@@ -231,24 +277,34 @@ void ty_mysql_cancel_forget(struct ty_mysql_conn *conn)
         return;
     if (killer->current == conn)
         killer->current = NULL; /* the server may end the thread of that number: it is nobody's */
-    for (struct ty_mysql_conn **at = &killer->head; *at; at = &(*at)->next_to_kill) {
-        if (*at != conn)
-            continue;
-        *at = conn->next_to_kill;
-        if (!*at)
-            killer->tail = at;
-        return;
+    take_out(&killer->deaf, conn);
+    if (take_out(&killer->head, conn)) {
+        killer->tail = &killer->head;
+        while (*killer->tail)
+            killer->tail = &(*killer->tail)->next_to_kill;
     }
 }
 
 /* ---- the end */
 
-static void on_killer_closed(struct ty_mysql_link *link)
+static void let_go(struct ty_mysql_killer *killer)
 {
-    struct ty_mysql *own = killer_of(link)->own;
+    struct ty_mysql *own = killer->own;
 
-    free(killer_of(link));
+    if (--killer->handles_left > 0)
+        return;
+    free(killer);
     ty_mysql_unref(own);
+}
+
+static void on_link_closed(struct ty_mysql_link *link)
+{
+    let_go(killer_of(link));
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    let_go(handle->data);
 }
 
 void ty_mysql_killer_close(struct ty_mysql *own)
@@ -262,5 +318,7 @@ void ty_mysql_killer_close(struct ty_mysql *own)
     if (killer->dial)
         ty_mysql_dial_forget(killer->dial);
     hang_up(killer);
-    ty_mysql_link_close(&killer->link, on_killer_closed);
+    killer->handles_left = 2;
+    uv_close((uv_handle_t *)&killer->again, on_timer_closed);
+    ty_mysql_link_close(&killer->link, on_link_closed);
 }

@@ -36,6 +36,15 @@ static void trust(MYSQL *mysql, const struct ty_mysql_url *url)
     mysql_options(mysql, MYSQL_OPT_SSL_VERIFY_SERVER_CERT, &yes);
 }
 
+/* Preferred means between machines: on the same one it would only cost, and not little. */
+static bool wants_tls(const struct ty_mysql_url *url)
+{
+    bool is_here = strncmp(url->host, "127.", 4) == 0 || strcmp(url->host, "localhost") == 0 ||
+                   strcmp(url->host, "::1") == 0;
+
+    return url->tls >= TY_MYSQL_TLS_REQUIRED || (url->tls == TY_MYSQL_TLS_PREFERRED && !is_here);
+}
+
 static MYSQL *handle_new(const struct ty_mysql *own)
 {
     MYSQL *mysql = mysql_init(NULL);
@@ -55,7 +64,7 @@ static MYSQL *handle_new(const struct ty_mysql *own)
     mysql_options(mysql, MARIADB_OPT_RESTRICTED_AUTH,
                   "mysql_native_password,caching_sha2_password,client_ed25519");
     mysql_options4(mysql, MYSQL_OPT_CONNECT_ATTR_ADD, "program_name", "tycho");
-    if (own->url.tls != TY_MYSQL_TLS_OFF) /* which enforces nothing: see is_too_open() */
+    if (wants_tls(&own->url)) /* which enforces nothing: see is_too_open() */
         mysql_options(mysql, MYSQL_OPT_SSL_ENFORCE, &yes);
     if (own->url.tls == TY_MYSQL_TLS_VERIFY)
         trust(mysql, &own->url);
