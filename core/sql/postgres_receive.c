@@ -173,8 +173,21 @@ static void count(struct ty_pg_conn *conn, const struct ty_sql_op *op)
         ty_pg_known_count(text, now - since);
 }
 
+/* A batch is done again, or ended, as a whole: its first one says so to the pool. */
+static void settle_batch(struct ty_sql_op *op)
+{
+    for (const struct ty_sql_op *at = op->batch; at; at = at->batch) {
+        op->bounce = op->bounce || at->bounce;
+        if (op->status == 0 && at->status && at->error.kind == TY_ERR_CANCELLED) {
+            op->status = at->status;
+            op->error = at->error;
+        }
+    }
+}
+
 static void finish_op(struct ty_pg_conn *conn, struct ty_sql_op *op)
 {
+    settle_batch(op);
     bool was_ended = op->status && op->error.kind == TY_ERR_CANCELLED;
 
     count(conn, op);

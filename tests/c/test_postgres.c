@@ -313,6 +313,14 @@ static void statements_outlive_changes_of_their_tables(void **state)
             assert_int_equal(task.op.column_count, i + 1);
             ty_sql_op_close(&task.op);
         }
+        struct task first = {.op = {.sql = "select 1", .sql_len = 8, .done = on_task}};
+        task.op = (struct ty_sql_op){.sql = "select * from changing", .sql_len = 22};
+        first.op.batch = &task.op;
+        ty_sql_start(place.db, &first.op);
+        finish(&place, &first);
+        assert_int_equal(first.op.status + task.op.status, 0);
+        assert_int_equal(task.op.column_count, i + 1);
+        ty_sql_op_close(&first.op);
         char sql[64];
         snprintf(sql, sizeof(sql), "alter table changing add column c%d int", i);
         run(&place, sql);

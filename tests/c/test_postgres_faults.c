@@ -19,6 +19,7 @@ static bool runs_long(void)
 
 struct query {
     struct task task;
+    struct ty_sql_op second; /* of a batch */
     struct ty_sql_value params[2];
     int64_t number;
     bool running, was_cancelled;
@@ -42,6 +43,8 @@ static void take_answer(struct query *query, struct storm *storm)
 
     query->running = false;
     storm->done++;
+    if (op->status == 0 && op->batch)
+        assert_int_equal(op->batch->status, 0);
     if (op->status == 0) {
         assert_int_equal(op->row_count, 1);
         assert_int_equal(cell_at(op, 0, 0).integer, query->number + 1);
@@ -61,7 +64,13 @@ static void start_query(struct place *place, struct query *query, unsigned *seed
     query->params[0] = (struct ty_sql_value){.type = TY_SQL_INTEGER, .integer = query->number};
     query->running = true;
     query->was_cancelled = false;
-    start_with(place, &query->task, query_texts[random_below(seed, 4)], query->params, 1);
+    query->second = (struct ty_sql_op){.sql = "select pg_sleep(0.001)", .sql_len = 22};
+    query->task = (struct task){.op = {.done = on_task, .params = query->params}};
+    query->task.op.sql = query_texts[random_below(seed, 4)];
+    query->task.op.sql_len = strlen(query->task.op.sql);
+    query->task.op.param_count = 1;
+    query->task.op.batch = random_below(seed, 5) ? NULL : &query->second;
+    ty_sql_start(place->db, &query->task.op);
 }
 
 static void step(struct place *place, struct query *queries, struct storm *storm, unsigned *seed)
