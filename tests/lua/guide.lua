@@ -1,8 +1,10 @@
 -- Runs the Lua of a page of docs/: all blocks as one piece, whose lines are those of the page.
 --
 -- `expression --> value` must be true; a call may go over several lines, of which the last has the
--- arrow. A block of shell with `tycho db sync` makes the tables of the models so far.
+-- arrow. A block of shell with `tycho db sync` makes the tables of the models so far. A block of
+-- "lua postgresql" is for that database only.
 
+local db = require "tycho.db"
 local fs = require "tycho.fs"
 local json = require "tycho.json"
 local model = require "tycho.model"
@@ -43,7 +45,7 @@ local function check_arrow(lines, number)
 end
 
 local function code_of(text)
-  local lines, kind = {}, nil
+  local lines, kind, own = {}, nil, "lua " .. db.system()
   for line in text:gmatch "([^\n]*)\n" do
     local fence = line:match "^```(.*)$"
     if fence then
@@ -52,7 +54,7 @@ local function code_of(text)
     elseif kind == "sh" and line == "tycho db sync" then
       lines[#lines + 1] = "__sync()"
     else
-      lines[#lines + 1] = kind == "lua" and line or ""
+      lines[#lines + 1] = (kind == "lua" or kind == own) and line or ""
     end
   end
   for number = 1, #lines do

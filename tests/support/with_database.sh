@@ -3,6 +3,8 @@
 #
 #   with_database.sh sqlite|postgres|mariadb|pgbouncer COMMAND ...
 #
+# `databases.reports` is the same one.
+#
 # The server is stopped, and everything of it removed, when the command has ended. Its exit status is
 # the command's. TYCHO_TEST_DATABASE says which kind it is.
 set -uo pipefail
@@ -74,4 +76,5 @@ case $kind in
         exit 2 ;;
 esac
 
-TYCHO_TEST_DATABASE=$kind TYCHO_DATABASES__DEFAULT__URL=$url "$@"
+export TYCHO_DATABASES__DEFAULT__URL=$url TYCHO_DATABASES__REPORTS__URL=$url
+TYCHO_TEST_DATABASE=$kind "$@"
