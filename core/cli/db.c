@@ -32,6 +32,17 @@ static int add_options(const struct cli *cli, char **words)
     return count;
 }
 
+/* What goes wrong is said once, by the command; only seeds may have something to log. */
+static void quieten(struct cli *cli)
+{
+    bool has_level = strcmp(cli->command->name, "db seed") == 0;
+
+    for (size_t i = 0; i < cli->set_count; i++)
+        has_level = has_level || strncmp(cli->sets[i], "log.level=", 10) == 0;
+    if (!has_level && cli->set_count < CLI_SETS_MAX)
+        cli->sets[cli->set_count++] = "log.level=off";
+}
+
 /* The words: what to do, options, then "--" and the arguments as they were given. */
 int cli_db(struct cli *cli)
 {
@@ -39,6 +50,7 @@ int cli_db(struct cli *cli)
     char **words = ty_zalloc(room * sizeof(*words));
     int count = 0;
 
+    quieten(cli);
     words[count++] = ty_strdup(strchr(cli->command->name, ' ') + 1);
     count += add_options(cli, words + count);
     words[count++] = ty_strdup("--");

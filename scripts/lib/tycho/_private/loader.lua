@@ -381,14 +381,20 @@ function loader.load_all()
   real.require("tycho.app").seal()
 end
 
----What runs in a fiber once everything is loaded, and may wait: migrations (where the master tries
----a generation out, before anybody else does) and the application's own checks.
+---What runs in a fiber once everything is loaded, and may wait: the application's own checks; and
+---where the master tries a generation out, before anybody else does, migrations before them, and
+---whether the database has what models speak of.
 ---@return string? faults
 function loader.check()
-  if about.role == "trial" then
+  local is_trial = about.role == "trial"
+  if is_trial then
     real.require("tycho.migrate").run_on_start()
   end
-  return real.require("tycho._private.checks").run()
+  local faults = real.require("tycho._private.checks").run()
+  if not faults and is_trial and package.loaded["tycho.model"] then
+    faults = real.require("tycho._private.schema_sync.present").check()
+  end
+  return faults
 end
 
 ---The application's environment: for `tycho test` and `tycho repl`.

@@ -97,7 +97,7 @@ local function show(made)
   show_rest(made)
 end
 
-local function step_json(step)
+local function step_json(step, applied)
   local list = json.array {}
   for _, part in ipairs { step.early or {}, step.statements } do
     for _, sql in ipairs(part) do
@@ -106,15 +106,17 @@ local function step_json(step)
   end
   return {
     action = step.action, table = step.table, name = step.name, what = step.what, why = step.why,
-    loses = step.loses, allow = step.allow, refusal = step.refusal, done = step.done,
+    loses = step.loses, allow = step.allow, refusal = step.refusal,
+    state = step.refusal and "refused" or not step.done and "not_named"
+      or applied > 0 and "applied" or "to_do",
     statements = list,
   }
 end
 
-local function plan_json(made)
+local function plan_json(made, applied)
   local steps = json.array {}
   for i, step in ipairs(made.steps) do
-    steps[i] = step_json(step)
+    steps[i] = step_json(step, applied)
   end
   return {
     database = made.database, system = made.system, steps = steps,
@@ -150,7 +152,7 @@ local function finish(call, db, options, made)
 end
 
 local function answer(made, applied)
-  local result = plan_json(made)
+  local result = plan_json(made, applied)
   result.ok, result.applied = true, applied
   screen.line(json.encode(result))
 end
