@@ -112,6 +112,8 @@ static void check_runner(struct runner *runner, unsigned *hits)
         int64_t number = cell(op, 0, 0).integer; /* a sleep that is cut short may say 1 instead */
         assert_true(number == runner->number + (number != runner->number && runner->cancelled));
     } else {
+        if (op->status != UV_ECANCELED)
+            say_error(&runner->task);
         assert_int_equal(op->status, UV_ECANCELED);
         assert_true(runner->cancelled);
         (*hits)++;

@@ -126,7 +126,7 @@ static void connections_are_encrypted_as_the_url_wants_it(void **state)
 
     (void)state;
     assert_cipher(url_of("app?tls=off"), false);
-    assert_cipher(url_of("app"), true);
+    assert_cipher(url_of("app"), false); /* on the same machine */
     assert_cipher(url_of("app?tls=required"), true);
     snprintf(url, sizeof(url), "app?tls=verify&ca=%s/server.crt", server.folder);
     assert_cipher(url_of(url), true);
@@ -181,23 +181,26 @@ static void idle_connections_that_end_are_replaced(void **state)
 static void a_statement_whose_connection_ends_fails(void **state)
 {
     struct place place;
-    struct task task;
+    struct task task, kill_it;
     char sql[64];
 
     (void)state;
     place_open(&place);
     ask(&place, "select 1");
-    start(&place, &task, "select sleep(30)");
+    start(&place, &task, "do sleep(30)");
     while (ask(&place, "select count(*) from information_schema.processlist"
-                       " where info = 'select sleep(30)'") == 0)
+                       " where info = 'do sleep(30)'") == 0)
         ;
     snprintf(sql, sizeof(sql), "kill connection %lld",
              (long long)ask(&place, "select id from information_schema.processlist"
-                                    " where info = 'select sleep(30)'"));
-    ask(&place, sql);
-    finish(&place, &task);
-    assert_int_equal(task.op.status, -1);
-    assert_int_equal(task.op.error.kind, TY_ERR_UNAVAILABLE);
+                                    " where info = 'do sleep(30)'"));
+    while (!task.calls) { /* MariaDB may lose one that comes as the statement begins */
+        start(&place, &kill_it, sql);
+        finish(&place, &kill_it);
+        ty_sql_op_close(&kill_it.op);
+    }
+    assert_int_equal(task.op.status, -1); /* it may have done something */
+    assert_int_equal(task.op.error.kind, TY_ERR_UNKNOWN_OUTCOME);
     ty_sql_op_close(&task.op);
     assert_int_equal(ask(&place, "select 1"), 1);
     assert_int_equal(place_leave(&place), 0);
