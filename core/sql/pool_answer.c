@@ -272,6 +272,8 @@ void pool_abort(struct ty_pool_conn *conn, const struct ty_error *error)
             ty_sql_fail(op, pool_system(pool), TY_ERR_CANCELLED, "cancelled", "cancelled");
         struct ty_error own = op->error;
         lose(pool, op, &own);
+        if (conn->blame == TY_POOL_OWNER)
+            op->status = UV_ECANCELED;
     } else if (op && conn->blame == TY_POOL_LIMIT) {
         fail_overdue(pool, op);
         copy = op->error;
