@@ -169,6 +169,14 @@ static bool is_text(const struct ty_key *key, const char *text)
     return true;
 }
 
+/* Without choices it is a name of somebody's own. */
+static bool is_item(const struct ty_key *key, const char *text)
+{
+    if (key->type == TY_CONFIG_NETWORKS)
+        return is_network(text);
+    return *key->limits ? is_choice(key->limits, text) : *text != '\0';
+}
+
 static bool parse_list(const struct ty_key *key, const struct ty_node *node, struct ty_value *value)
 {
     if (node->type != TY_NODE_LIST)
@@ -176,10 +184,7 @@ static bool parse_list(const struct ty_key *key, const struct ty_node *node, str
     value->items = ty_zalloc((node->count + 1) * sizeof(*value->items));
     for (size_t i = 0; i < node->count; i++) {
         const struct ty_node *item = node->children[i];
-        bool fine = item->type == TY_NODE_SCALAR &&
-                    (key->type == TY_CONFIG_NETWORKS ? is_network(item->text)
-                                                     : is_choice(key->limits, item->text));
-        if (!fine)
+        if (item->type != TY_NODE_SCALAR || !is_item(key, item->text))
             return false;
         value->items[value->count++] = ty_strdup(item->text);
     }
@@ -314,7 +319,7 @@ void ty_key_describe(const struct ty_key *key, struct ty_buf *out)
         [TY_CONFIG_DURATION] = "a duration (ms, s, m, h, d)",
         [TY_CONFIG_SIZE] = "a size (B, KiB, MiB, GiB)",
         [TY_CONFIG_CHOICE] = "",
-        [TY_CONFIG_LIST] = "a list of ",
+        [TY_CONFIG_LIST] = "a list of ", /* choices, or names */
         [TY_CONFIG_NETWORKS] = "a list of addresses or networks such as 10.0.0.0/8",
         [TY_CONFIG_DATABASE] = "sqlite:FILE, postgres://... or mysql://...",
     };
@@ -324,6 +329,8 @@ void ty_key_describe(const struct ty_key *key, struct ty_buf *out)
         ty_buf_adds(out, " of letters, digits, - and _");
     else if (strchr(key->limits, '|'))
         add_choices(key->limits, out);
+    else if (key->type == TY_CONFIG_LIST)
+        ty_buf_adds(out, "names");
     else
         add_range(key->limits, out);
 }

@@ -53,6 +53,8 @@ static void a_wrong_value_says_what_was_expected(void **state)
     assert_fault("scripts: {grants: [ffi, all]}\n",
                  "tycho.yaml:1: scripts.grants: expected a list of ffi, os.execute, io, debug or "
                  "bytecode");
+    assert_fault("databases:\n  default: {url: 'sqlite:a.db', replicas: near}\n",
+                 "tycho.yaml:2: databases.default.replicas: expected a list of names");
     assert_fault("http: {generation_header: 'a b'}\n",
                  "tycho.yaml:1: http.generation_header: expected text of letters, digits, - and "
                  "_, found \"a b\"");
