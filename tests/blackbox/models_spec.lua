@@ -19,6 +19,7 @@ return model.define("users", {
 end
 
 local RIGHT = model_of 'model.text("email", { max = 254 })'
+local TABLE = "create table users (id integer primary key, email text not null);"
 
 local WRONG = {
   {
@@ -39,12 +40,35 @@ local WRONG = {
   },
 }
 
+local READERS = [[
+local app = require "tycho.app"
+local model = require "tycho.model"
+local repository = require "tycho.repository"
+
+local Note = model.define("notes", { model.id(), model.text("text", { max = 20 }) })
+local notes = repository.new(Note, { replica = true })
+local own = repository.new(Note)
+
+app.get("/read", function()
+  return { replica = notes:get(1).text, own = own:get(1).text, listed = notes:list().items[1].text }
+end)
+
+app.post("/write", function()
+  local before = notes:get(1).text
+  own:update(1, { text = "written" })
+  return { before = before, after = notes:get(1).text, counted = notes:count { text = "written" } }
+end)
+]]
+
 describe("an application with models", function()
   after_each(server.clean_up)
 
   it("is refused with the line of what is wrong, and goes on as it was", function()
     local s = server.start {
-      scripts = { ["app/main.lua"] = MAIN, ["app/user.lua"] = RIGHT }, workers = 1,
+      scripts = {
+        ["app/main.lua"] = MAIN, ["app/user.lua"] = RIGHT, ["migrations/001_users.sql"] = TABLE,
+      },
+      workers = 1,
     }
 
     for _, each in ipairs(WRONG) do
@@ -69,5 +93,29 @@ describe("an application with models", function()
     s:write("app/again.lua", "return {}")
     s:reload()
     assert.equal(200, s:request("GET", "/").status)
+  end)
+
+  it("reads from replicas where it says so, and what it wrote from where it wrote", function()
+    local made = [[
+      create table notes (id integer primary key, text text not null);
+      insert into notes values (1, '%s');
+    ]]
+    local s = server.start {
+      scripts = {
+        ["app/main.lua"] = READERS, ["migrations/001_notes.sql"] = made:format "default",
+        ["migrations/copy/001_notes.sql"] = made:format "copy",
+      },
+      workers = 1,
+      config = { databases = {
+        default = { url = "sqlite:main.db", replicas = { "copy" } },
+        copy = { url = "sqlite:copy.db" },
+      } },
+    }
+
+    assert.same({ replica = "copy", own = "default", listed = "copy" },
+      s:request("GET", "/read"):json())
+    assert.same({ before = "copy", after = "written", counted = 1 },
+      s:request("POST", "/write"):json())
+    assert.equal("copy", s:request("GET", "/read"):json().replica)
   end)
 end)

@@ -27,6 +27,7 @@ local repository = {}
 
 ---@class tycho.repository.Options
 ---@field database? string that of the model by default
+---@field replica? boolean replicas may answer what is read, until the request has written something
 ---@field on_conflict? table<string, string> names of the application's errors, by unique columns
 ---("email", "team_id,name"), by the name of a constraint or check, or under "foreign_key"
 ---@field on_missing? string the error that `update` raises for a row that is not there
@@ -35,7 +36,7 @@ local repository = {}
 ---@field limit_max? integer of any list: 1000
 
 local KNOWN = options.set {
-  "database", "on_conflict", "on_missing", "on_stale", "limit", "limit_max",
+  "database", "replica", "on_conflict", "on_missing", "on_stale", "limit", "limit_max",
 }
 local IN_MEMORY = options.set {
   "references", "on_conflict", "on_missing", "on_stale", "limit", "limit_max",
@@ -69,6 +70,7 @@ end
 ---```lua
 ---local users = repository.new(User)
 ---local archive = repository.new(User, { database = "archive" })
+---local listed = repository.new(User, { replica = true })
 ---```
 ---@param model tycho.model.Model
 ---@param opts? tycho.repository.Options
@@ -77,7 +79,7 @@ function repository.new(model, opts)
   check_model(model, 2)
   opts = options.check(opts, KNOWN, 3)
   check_conflicts(model, opts.on_conflict, 2)
-  return base.new(model, sql.new(model.table, opts.database), opts)
+  return base.new(model, sql.new(model.table, opts.database, opts.replica), opts)
 end
 
 ---A repository in memory, for tests: the same contract without a database. It keeps what the model

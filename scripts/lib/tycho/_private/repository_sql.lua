@@ -54,11 +54,14 @@ end
 
 ---@param described tycho.model.Table
 ---@param name? string of the database
+---@param replica? boolean may its replicas answer what is read?
 ---@return tycho.repository.Sql
-function sql.new(described, name)
-  local db = database.use(name or described.database)
+function sql.new(described, name, replica)
+  name = name or described.database
+  local db = database.use(name)
   return setmetatable({
-    db = db, described = described, readers = readers_of(described),
+    db = db, reader = replica and database.use(name, { replica = true }) or db,
+    described = described, readers = readers_of(described),
     columns = quoted_columns(described), source = ('"%s"'):format(described.name),
     is_known = is_known(described), texts = {},
   }, Sql)
@@ -94,7 +97,7 @@ function Sql:find(tree, order, limit, offset)
     text = text .. " limit " .. writer:param(limit)
     text = offset and text .. " offset " .. writer:param(offset) or text
   end
-  local found = self.db.query(text, unpack(writer.params, 1, writer.params.n))
+  local found = self.reader.query(text, unpack(writer.params, 1, writer.params.n))
   for i = 1, #found do
     entity_of(self, found[i])
   end
@@ -126,7 +129,7 @@ function Sql:get(key, with_deleted)
   for i, name in ipairs(described.primary) do
     params[i] = wrap(described.by_name[name], key[name])
   end
-  local row = self.db.one(text, unpack(params))
+  local row = self.reader.one(text, unpack(params))
   return row and entity_of(self, row)
 end
 
@@ -134,7 +137,7 @@ end
 function Sql:count(tree)
   local writer = writer_of(self)
   local text = ("select count(*) from %s"):format(self.source) .. writer:where(tree)
-  return self.db.value(text, unpack(writer.params, 1, writer.params.n))
+  return self.reader.value(text, unpack(writer.params, 1, writer.params.n))
 end
 
 local function key_tree(names, row)
