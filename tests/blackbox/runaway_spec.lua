@@ -50,6 +50,11 @@ function shapes.xpcall(n)
   local function on_error() while i < n do i = i + 1 end end
   while i < n do xpcall(error, on_error) end
 end
+function shapes.xpcall_caught(n) -- LuaJIT forgets then that a handler runs
+  local i = 0
+  local function on_error() pcall(error) while i < n do i = i + 1 end end
+  while i < n do xpcall(error, on_error) end
+end
 function shapes.error_objects(n)
   local i = 0
   while i < n do pcall(error, { i }) i = i + 1 end
@@ -148,9 +153,9 @@ end)
 
 local SHAPES = {
   "while_true", "counting", "goto_loop", "repeat_until", "table_writes", "strings", "pairs_loop",
-  "ipairs_loop", "tail_calls", "recursion", "overflow", "pcall", "xpcall", "error_objects",
-  "coroutines", "in_coroutine", "yields", "index", "newindex", "tostring", "concat",
-  "sort_callback", "gsub_callback", "load_reader", "format", "json", "child", "shielded",
+  "ipairs_loop", "tail_calls", "recursion", "overflow", "pcall", "xpcall", "xpcall_caught",
+  "error_objects", "coroutines", "in_coroutine", "yields", "index", "newindex", "tostring",
+  "concat", "sort_callback", "gsub_callback", "load_reader", "format", "json", "child", "shielded",
   "backtracking", "greedy", "gmatch", "balanced", "sorting",
 }
 
