@@ -151,7 +151,7 @@ function sessions.wait_idle(db, name, timeout)
   clock.eventually(function()
     for _, one in ipairs(sessions.list(db, name)) do
       if one.state ~= "idle" then
-        return false
+        error(("session %s: %s: %s"):format(one.id, one.state, one.text), 0)
       end
     end
     return true
