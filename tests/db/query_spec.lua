@@ -98,6 +98,23 @@ describe("tycho.query on " .. support.system, function()
     assert.is_false(query.from("q_orders"):where({ state = "GONE" }):exists())
   end)
 
+  it("hands rows over one by one, and goes out in batches", function()
+    local sum = 0
+    local count = query.from("q_orders"):where({ amount__gt = 10 }):order("number")
+      :each(function(row) sum = sum + row.amount end)
+    local found = db.batch {
+      query.from("q_users"):where({ id = 1 }):statement "one",
+      query.from("q_orders"):where({ user_id = 1 }):order("number"):statement(),
+      query.from("q_orders"):select({ most = query.sql "max(amount)" }):statement "value",
+    }
+
+    assert.equal(3, count)
+    assert.equal(90, sum)
+    assert.equal("ann@example.com", found[1].email)
+    assert.equal(20, found[2][2].amount)
+    assert.equal(40, found[3])
+  end)
+
   it("puts NULLs where they are wanted", function()
     local function order(term)
       local found = {}

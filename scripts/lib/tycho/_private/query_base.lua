@@ -154,6 +154,36 @@ function Query:exec()
   return run(self, "exec")
 end
 
+---Calls a function with each row, however many there are: see `db.each`.
+---
+---```lua
+---query.from("orders"):where({ state = "PAID" }):each(function(order) report(order) end)
+---```
+---@async
+---@param fn fun(row: table<string, any>): boolean? false ends it
+---@return integer count
+function Query:each(fn)
+  if type(fn) ~= "function" then
+    blame("each: a function that gets a row is wanted, not a %s", type(fn))
+  end
+  local db = database.use(self.database or "default")
+  local sql, params = self:build(writers.system(db))
+  params[params.n + 1] = fn
+  return db.each(sql, unpack(params, 1, params.n + 1))
+end
+
+---The statement as one of a batch: what does not depend on each other goes out together.
+---
+---```lua
+---local found = db.batch { users:statement "one", orders:statement() }
+---```
+---@param as? "query"|"one"|"value"|"exec" what its result is
+---@return tycho.db.Statement
+function Query:statement(as)
+  local sql, params = self:build()
+  return { sql, as = as, unpack(params, 1, params.n) }
+end
+
 ---Raises unless there is a filter, or `everywhere()` was said.
 ---@package
 function base.check_filtered(self, what)
