@@ -15,6 +15,8 @@ static void hold(struct ty_pg_link *link, int on)
 
 static void unlink_held(struct ty_pg_link *link)
 {
+    if (!link->held_prev)
+        return;
     *link->held_prev = link->held_next;
     if (link->held_next)
         link->held_next->held_prev = link->held_prev;
@@ -63,6 +65,5 @@ void ty_pg_gather(struct ty_pg_link *link)
 
 void ty_pg_gather_forget(struct ty_pg_link *link)
 {
-    if (link->held_prev)
-        unlink_held(link);
+    unlink_held(link);
 }

@@ -317,8 +317,8 @@ void ty_pg_receive(struct ty_pg_conn *conn)
         if (alive && !link->is_ended)
             watch_size(conn, progress || !conn->ring_count);
     } while (alive && !conn->dead && ty_pg_link_has_more(link));
-    if (!conn->dead && (!alive || link->is_ended))
-        ty_pg_lose_by_libpq(conn);
-    else if (!conn->dead && !conn->broken && !ty_pg_link_flush(link))
+    if (conn->dead || conn->broken)
+        return;
+    if (!alive || link->is_ended || !ty_pg_link_flush(link))
         ty_pg_lose_by_libpq(conn);
 }

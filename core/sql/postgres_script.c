@@ -26,9 +26,10 @@ static const char *skip_quoted(const char *at, const char *end, bool escapes)
     char quote = *at++;
 
     for (; at < end; at++) {
-        if (escapes && *at == '\\' && at + 1 < end)
-            at++;
-        else if (*at == quote && at + 1 < end && at[1] == quote)
+        bool is_pair =
+            at + 1 < end && ((escapes && *at == '\\') || (*at == quote && at[1] == quote));
+
+        if (is_pair)
             at++;
         else if (*at == quote)
             return at + 1;
