@@ -407,6 +407,19 @@ static inline struct fake_conn *conn_of(const struct task *task)
     return task->op.place == WHERE_SENT ? fake_of(task->op.conn) : NULL;
 }
 
+/* How long something takes, in milliseconds, when the machine is not busy with something else. */
+static inline uint64_t best_of(uint64_t (*run)(void), uint64_t enough)
+{
+    uint64_t best = UINT64_MAX;
+
+    for (int i = 0; i < 5 && best > enough; i++) {
+        uint64_t took = run();
+
+        best = took < best ? took : best;
+    }
+    return best;
+}
+
 /* Time passes without anything happening, for what looks at its clock. */
 static inline void wait_ms(struct world *world, uint64_t ms)
 {

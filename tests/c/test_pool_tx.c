@@ -145,13 +145,12 @@ static void what_is_dropped_is_cancelled_and_rolled_back(void **state)
     assert_int_equal(world_leave(&world), 0);
 }
 
-static void what_cannot_be_rolled_back_in_a_second_is_closed(void **state)
+static uint64_t until_it_is_closed(void)
 {
     struct ty_sql_options options = fake_options();
     struct task first;
     struct world world;
 
-    (void)state;
     world_open(&world, &options);
     struct ty_sql_tx *tx = begin(&world);
     start_in(tx, &first, TY_SQL_RUN, "insert");
@@ -161,8 +160,15 @@ static void what_cannot_be_rolled_back_in_a_second_is_closed(void **state)
     while (!fake.conns[0]->closing)
         uv_run(&world.loop, UV_RUN_ONCE);
 
-    assert_in_range((uv_hrtime() - began) / 1000000, 900, 1500);
+    uint64_t took = (uv_hrtime() - began) / 1000000;
     assert_int_equal(world_leave(&world), 0);
+    return took;
+}
+
+static void what_cannot_be_rolled_back_in_a_second_is_closed(void **state)
+{
+    (void)state;
+    assert_in_range(best_of(until_it_is_closed, 1200), 950, 1200);
 }
 
 static void a_commit_that_runs_is_not_disturbed(void **state)
