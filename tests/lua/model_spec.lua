@@ -268,6 +268,8 @@ describe("tycho.model", function()
       assert.equal("9007199254740993", values.write.decimal(9007199254740993LL, {}))
       assert.equal("5.00", values.write.decimal(5, { scale = 2 }))
       assert.is_nil(values.write.decimal(0.5, {}))
+      assert.equal("1.5", values.write.decimal("1.500", {}))
+      assert.equal("-10", values.write.decimal("-10.0", {}))
     end)
 
     it("are NULL where db.null is said", function()

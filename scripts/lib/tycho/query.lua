@@ -12,9 +12,8 @@
 --- A filter is a table: all of it must hold. Its keys are columns, with an operator behind `__`:
 --- `eq`, `ne`, `lt`, `le`, `gt`, `ge`, `in`, `not_in`, `between`, `is_null`, `contains`,
 --- `starts_with`, `ends_with`, and these with an `i` before them, which ignore case (of ASCII).
---- A list means `in`, `db.null` means `is null`, a table of operators all of them. What is nil
---- filters nothing. As in SQL, a comparison with a column that is NULL holds for no value, also
---- `ne`.
+--- A list means `in`, `db.null` means `is null`. What is nil filters nothing. As in SQL, a
+--- comparison with a column that is NULL holds for no value, also `ne`.
 
 local blame = require "tycho._private.blame"
 local database = require "tycho.db"

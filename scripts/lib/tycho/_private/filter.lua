@@ -60,12 +60,12 @@ local function is_builder(value)
   return type(value) == "table" and value.is_query == true
 end
 
--- Is that a list, and not a table of operators?
+-- A table that is none is never a condition: a client could have sent it.
 local function is_list(value)
   return value[1] ~= nil or next(value) == nil
 end
 
--- One value, and neither a list nor operators: also what another module has wrapped.
+-- One value, and no list: also what another module has wrapped.
 local function is_single(value)
   if type(value) ~= "table" then
     return true
@@ -123,18 +123,6 @@ local function check_operator(column, op)
   end
 end
 
-local function add_operators(nodes, column, operators)
-  local sorted = {}
-  for op in pairs(operators) do
-    check_operator(column, op)
-    sorted[#sorted + 1] = op
-  end
-  table.sort(sorted)
-  for _, op in ipairs(sorted) do
-    nodes[#nodes + 1] = leaf(column, op, operators[op])
-  end
-end
-
 local function add_named(nodes, key, value)
   local column, op = key:match("^(.+)__([%l_]+)$")
   if column then
@@ -145,7 +133,7 @@ local function add_named(nodes, key, value)
   elseif is_builder(value) or is_list(value) then
     nodes[#nodes + 1] = leaf(key, "in", value)
   else
-    add_operators(nodes, key, value)
+    blame("%s: a value or a list is wanted; operators stand behind the name (%s__ge)", key, key)
   end
 end
 

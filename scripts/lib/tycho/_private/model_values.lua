@@ -65,11 +65,10 @@ function read.real(value)
   return tonumber(value) or value
 end
 
--- A scale of two makes "12.3" to "12.30", and refuses "12.345".
+-- A scale of two makes "12.3" to "12.30", and refuses "12.345"; without one, zeros at the end go.
 local function scaled(sign, whole, fraction, scale)
-  whole = whole == "" and "0" or whole
+  whole, fraction = whole == "" and "0" or whole, fraction:gsub("0+$", "")
   if scale then
-    fraction = fraction:gsub("0+$", "")
     if #fraction > scale then
       return nil, "scale"
     end
