@@ -101,21 +101,31 @@ static bool is_utf8(const char *text, size_t len)
     return true;
 }
 
-static ptrdiff_t measure_text(lua_State *L, int index, int number, struct ty_error *error)
+static ptrdiff_t measure_text(struct ty_slice text, int number, struct ty_error *error)
 {
-    size_t len;
-    const char *text = lua_tolstring(L, index, &len);
-
-    if (memchr(text, '\0', len))
+    if (memchr(text.data, '\0', text.len))
         return refuse_value(error, number, "is text with a NUL; bytes are stored with db.blob()");
-    if (!is_utf8(text, len))
+    if (!is_utf8(text.data, text.len))
         return refuse_value(error, number, "is not UTF-8; bytes are stored with db.blob()");
-    return (ptrdiff_t)len;
+    return (ptrdiff_t)text.len;
+}
+
+/* An array has two forms; which one is wanted is known later. There is text in the first. */
+static ptrdiff_t measure_typed(lua_State *L, int index, int kind, int number,
+                               struct ty_error *error)
+{
+    struct ty_slice text = typed_text(L, index, 1);
+
+    if (kind_types[kind] != TY_SQL_BLOB && measure_text(text, number, error) < 0)
+        return -1;
+    return (ptrdiff_t)(text.len + typed_text(L, index, 2).len);
 }
 
 static ptrdiff_t measure(lua_State *L, int index, int number, struct ty_error *error)
 {
+    struct ty_slice text;
     int64_t integer;
+    int kind;
 
     switch (lua_type(L, index)) {
     case LUA_TNIL:
@@ -123,16 +133,17 @@ static ptrdiff_t measure(lua_State *L, int index, int number, struct ty_error *e
     case LUA_TNUMBER:
         return 0;
     case LUA_TSTRING:
-        return measure_text(L, index, number, error);
+        text.data = lua_tolstring(L, index, &text.len);
+        return measure_text(text, number, error);
     case LUA_TLIGHTUSERDATA:
         if (!lua_touserdata(L, index))
             return 0;
         break;
     case LUA_TTABLE:
-        if (kind_of(L, index) < 0)
+        kind = kind_of(L, index);
+        if (kind < 0)
             break;
-        /* An array has two forms; which one is wanted is known later. */
-        return (ptrdiff_t)(typed_text(L, index, 1).len + typed_text(L, index, 2).len);
+        return measure_typed(L, index, kind, number, error);
     default:
         if (ty_to_int64(L, index, &integer))
             return 0;

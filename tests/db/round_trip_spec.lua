@@ -95,12 +95,13 @@ describe("values at random of " .. SYSTEM, function()
 
   it("come back in batches and transactions, as they were", function()
     local list = {}
-    for id = 1, ROUNDS do
-      list[#list + 1] = { "select * from trips where id = $1", id, as = "one" }
+    for id = 1, math.min(ROUNDS, 1000) do
+      list[id] = { "select * from trips where id = $1", id, as = "one" }
     end
     local found = db.batch(list)
     db.transaction(function(tx)
-      for id, row in ipairs(given) do
+      for id = 1, #list do
+        local row = given[id]
         same(row, found[id], "row " .. id)
         same(row, tx:one("select * from trips where id = $1", id), "row " .. id)
       end
@@ -129,7 +130,8 @@ describe("values at random of " .. SYSTEM, function()
       assert.equal("invalid", err.kind)
       local ok, why = pcall(db.exec, "insert into trips(id, text_) values ($1, $2)", -1,
         db.array { text })
-      assert(not ok and (type(why) == "string" or why.kind == "invalid"), "in an array")
+      assert(not ok and (type(why) == "string" or why.kind == "invalid"), ("%q in an array: %s %s")
+        :format(text, tostring(why.kind), tostring(why.message)))
     end
     assert.equal(0, db.value "select count(*) from trips where id = -1")
   end)
