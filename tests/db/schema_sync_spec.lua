@@ -2,6 +2,7 @@
 
 local apply = require "tycho._private.schema_sync.apply"
 local db = require "tycho.db"
+local migrate = require "tycho.migrate"
 local model = require "tycho.model"
 local plan = require "tycho._private.schema_sync.plan"
 local random = require "tests.db.schema_random"
@@ -9,7 +10,7 @@ local registry = require "tycho._private.model_registry"
 local tokens = require "tycho._private.schema_sync.tokens"
 
 local system = db.system()
-local SEEDS = system == "sqlite" and 40 or 6
+local SEEDS = os.getenv "TYCHO_TEST_LONG" == "1" and 200 or system == "sqlite" and 40 or 6
 
 local function only_on(name, says, test)
   if system == name then
@@ -218,6 +219,21 @@ describe("tycho db sync", function()
     sync(less, allow)
     assert.same({}, steps(plan_of(less)))
     db.exec "insert into ss_a(n) values (-1)"
+  end)
+
+  it("can be done by a program", function()
+    registry.isolate(function()
+      model.define("ss_a", { model.id(), model.text("x", { max = 9, null = true }) })
+      assert.same({ done = { "create table ss_a" }, left = {} }, migrate.sync())
+    end)
+    registry.isolate(function()
+      model.define("ss_a", { model.id() })
+      assert.same({ done = {}, left = { "drop column ss_a.x" } }, migrate.sync())
+      assert.same({ done = { "drop column ss_a.x" }, left = {} },
+        migrate.sync { allow = { "drop-column:ss_a.x" } })
+      assert.has_error(function() migrate.sync { allow = { "drop-column:ss_a.x" } } end,
+        "migrate.sync: there is no step drop-column:ss_a.x to allow")
+    end)
   end)
 
   it("says of a step to allow that there is none", function()

@@ -190,6 +190,36 @@ function migrate.rollback(opts)
   return done
 end
 
+local SYNC = options.set { "database", "allow", "on_event" }
+
+---@class tycho.migrate.SyncOptions
+---@field database? string `default` by default
+---@field allow? string[] what loses something and is done nevertheless: `drop-column:users.nick`
+---@field on_event? fun(what: string, text?: string) called with "step" and "waiting"
+
+---@class tycho.migrate.Sync
+---@field done string[] in words for people
+---@field left string[] what has to be named, or cannot be done
+
+---Changes the database to what the models describe that are loaded, as `tycho db sync --yes` does.
+---
+---```lua
+---for _, what in ipairs(migrate.sync().done) do print(what) end
+---```
+---@async
+---@param opts? tycho.migrate.SyncOptions
+---@return tycho.migrate.Sync
+function migrate.sync(opts)
+  opts = options.check(opts, SYNC)
+  -- Loaded when it is wanted: servers that start have no need of it.
+  local result, unknown = require("tycho._private.schema_sync.apply").models(
+    opts.database or "default", opts.allow or {}, opts.on_event or ignore)
+  if unknown then
+    error(("migrate.sync: there is no step %s to allow"):format(unknown), 2)
+  end
+  return result
+end
+
 local TEMPLATES = {
   sql = { [".sql"] = "-- What this changes, and why.\n",
     [".down.sql"] = "-- What undoes it. Delete this file if nothing can.\n" },

@@ -12,10 +12,14 @@ function screen.open(call)
   has_colour, has_progress, is_quiet = call.colour, false, call.json
 end
 
--- Names come from databases and scripts: they must not steer the terminal.
-local function clean(text)
+---Names come from databases and scripts: they must not steer the terminal.
+---@param text any
+---@return string
+function screen.clean(text)
   return (tostring(text):gsub("[%z\1-\9\11-\31\127]", "?"))
 end
+
+local clean = screen.clean
 
 ---Text in a style, where that shows.
 ---@param style "bold"|"dim"|"red"|"green"|"yellow"

@@ -3,6 +3,7 @@
 --- Where a database can take changes of the schema back, all of it is one transaction: everything
 --- or nothing. On MySQL each statement counts at once, so a failure has to say how far it came.
 
+local database = require "tycho.db"
 local errors = require "tycho.errors"
 local fiber = require "tycho.fiber"
 local ledger = require "tycho._private.migration.ledger"
@@ -118,6 +119,56 @@ function apply.run(db, shown, options)
     end
     go(tx, db, shown, options)
   end)
+end
+
+local ROUNDS_MAX = 3
+
+---Does what a plan says, and again what one round could not see: an index that has its column's
+---new name, for instance. Returns what is left, which has to be named or cannot be done.
+---@async
+---@param db tycho.db.Database
+---@param made tycho.schema_sync.Plan
+---@param options { database: string, models: table[], allow?: table, on_event: function }
+---@return tycho.schema_sync.Plan
+function apply.finish(db, made, options)
+  for round = 1, ROUNDS_MAX do
+    apply.run(db, made, options)
+    made = plan.make(db, options)
+    local first = plan.flow(made)[1]
+    if not first then
+      return made
+    elseif round == ROUNDS_MAX then
+      error(("database %s: what was done did not take: %s"):format(options.database,
+        first.step.what), 0)
+    end
+  end
+end
+
+---Makes a database as its models are, but for what loses something and is not allowed.
+---@async
+---@param name string of the database
+---@param allow string[]
+---@param on_event fun(what: string, text?: string)
+---@return { done: string[], left: string[] }? in words
+---@return string? unknown what was allowed and is no step
+function apply.models(name, allow, on_event)
+  local db, set = database.use(name), {}
+  for _, key in ipairs(allow) do
+    set[key] = true
+  end
+  local how = { database = name, models = plan.models_of(name), allow = set, on_event = on_event }
+  local made, result = plan.make(db, how), { done = {}, left = {} }
+  if made.unknown then
+    return nil, made.unknown[1]
+  end
+  for _, step in ipairs(made.steps) do
+    local list = step.done and result.done or result.left
+    list[#list + 1] = step.what
+  end
+  if result.done[1] then
+    apply.finish(db, made, how)
+  end
+  return result
 end
 
 return apply

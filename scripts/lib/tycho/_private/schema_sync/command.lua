@@ -11,7 +11,6 @@ local screen = require "tycho._private.screen"
 local command = {}
 
 local DONE, FAILED, USAGE = 0, 1, 2
-local ROUNDS_MAX = 3
 
 local function load_application()
   local faults = not routes.is_sealed() and loader.load_all()
@@ -58,13 +57,13 @@ local function show_step(step)
   local colour = step.loses and "red" or step.refusal and "yellow" or "green"
   screen.line("  " .. screen.styled(colour, step.what))
   if step.refusal then
-    screen.line("      " .. step.refusal)
+    screen.line("      " .. screen.clean(step.refusal))
     return
   end
   local why = step.why .. (step.loses and "; " .. step.loses or "")
   screen.line("      " .. screen.styled("dim", why))
   if not step.done then
-    screen.line("      --allow " .. step.allow)
+    screen.line("      --allow " .. screen.clean(step.allow))
   end
 end
 
@@ -138,19 +137,6 @@ local function show_sql(made)
   end
 end
 
--- What one round could not see: an index of a column that got its name in it, for instance.
-local function finish(call, db, options, made)
-  for _ = 1, ROUNDS_MAX do
-    apply.run(db, made, options)
-    made = plan.make(db, options)
-    if not steps_by_fate(made)[1] then
-      return made
-    end
-  end
-  error(("database %s: what was done did not take: %s"):format(call.database,
-    steps_by_fate(made)[1].what), 0)
-end
-
 local function answer(made, applied)
   local result = plan_json(made, applied)
   result.ok, result.applied = true, applied
@@ -176,7 +162,7 @@ local function change(call, db, options, made)
     if not call.yes and not screen.confirm(call, "Do it?") then
       return false
     end
-    finish(call, db, options, made)
+    apply.finish(db, made, options)
   end
   if call.json then
     answer(made, #done)
