@@ -217,10 +217,10 @@ static inline struct ty_mysql_conn *ty_mysql_conn_of(struct ty_mysql_link *link)
 }
 
 /* mysql_connect.c, for the driver's table */
-void ty_mysql_connect(struct ty_pool_conn *conn);
-void ty_mysql_reset(struct ty_pool_conn *conn);
-void ty_mysql_check(struct ty_pool_conn *conn);
-void ty_mysql_close(struct ty_pool_conn *conn);
+void ty_mysql_connect(struct ty_pool_conn *base);
+void ty_mysql_reset(struct ty_pool_conn *base);
+void ty_mysql_check(struct ty_pool_conn *base);
+void ty_mysql_close(struct ty_pool_conn *base);
 /* ---- mysql.c */
 
 /* The operation is done, with what it says; `clean` as in ty_pool_done(). */
@@ -277,10 +277,12 @@ void ty_mysql_run_plain(struct ty_mysql_conn *conn);
 
 /* ---- mysql_cancel.c */
 
-void ty_mysql_cancel(struct ty_pool_conn *conn);
+void ty_mysql_cancel(struct ty_pool_conn *base);
 /* What was running has ended: if a request may still hit, it shall hit ours. */
 void ty_mysql_absorb(struct ty_mysql_conn *conn);
 void ty_mysql_cancel_forget(struct ty_mysql_conn *conn); /* it closes */
+/* It closes while the server runs something, which shall end. */
+void ty_mysql_bury(struct ty_mysql_conn *conn);
 void ty_mysql_killer_close(struct ty_mysql *own);
 
 /* ---- mysql_error.c */

@@ -16,6 +16,13 @@
 
 enum { IDLE_MS = 10000, AGAIN_MS = 20 };
 
+/* A session whose connection was closed while it ran something: the server would not notice before
+ * that has ended. */
+struct ty_mysql_orphan {
+    char peer[64], text[64];
+    struct ty_mysql_orphan *next;
+};
+
 struct ty_mysql_killer {
     struct ty_mysql_link link; /* first */
     struct ty_mysql *own;
@@ -25,6 +32,8 @@ struct ty_mysql_killer {
     bool retried; /* on a connection that was there already, and gone */
     struct ty_mysql_conn *current, *head, **tail;
     struct ty_mysql_conn *deaf; /* those whose statement runs on though its end was asked for */
+    struct ty_mysql_orphan *orphans;
+    bool closing; /* as soon as there are no more of them */
     uv_timer_t again;
     unsigned handles_left;
 };
@@ -153,20 +162,47 @@ static void on_killed(struct ty_mysql_link *link)
     pump(killer);
 }
 
+static void drop_orphan(struct ty_mysql_killer *killer)
+{
+    struct ty_mysql_orphan *orphan = killer->orphans;
+
+    if (!orphan)
+        return;
+    killer->orphans = orphan->next;
+    free(orphan);
+}
+
+/* Whom it was for cannot be helped. */
+static void give_up(struct ty_mysql_killer *killer, const char *why)
+{
+    if (killer->current)
+        fail(killer, why);
+    else
+        drop_orphan(killer);
+    hang_up(killer);
+}
+
+/* Where the next request has to go. */
+static const char *wanted_peer(const struct ty_mysql_killer *killer)
+{
+    if (killer->current)
+        return killer->current->peer;
+    return killer->orphans ? killer->orphans->peer : killer->peer;
+}
+
 static void on_dialed(void *arg, MYSQL *mysql, const char *failure)
 {
     struct ty_mysql_killer *killer = arg;
-    struct ty_mysql_conn *conn = killer->current;
 
     killer->dial = NULL;
     killer->link.mysql = mysql;
     killer->connected = !failure;
     if (!failure)
         ty_mysql_peer(mysql, killer->peer, sizeof(killer->peer));
-    if (failure || (conn && strcmp(killer->peer, conn->peer) != 0)) {
-        fail(killer, failure ? failure : "the name leads to another server now");
-        hang_up(killer);
-    }
+    if (failure)
+        give_up(killer, failure);
+    else if (strcmp(killer->peer, wanted_peer(killer)) != 0)
+        give_up(killer, "the name leads to another server now");
     pump(killer);
 }
 
@@ -177,19 +213,31 @@ static void on_late(struct ty_mysql_link *link)
     if (killer->dial) {
         ty_mysql_dial_forget(killer->dial);
         killer->dial = NULL;
-        fail(killer, "no answer in time");
+        give_up(killer, "no answer in time");
     }
     hang_up(killer);
     pump(killer);
 }
 
 /* A number instead of a name leads to the same server, but no certificate is made out to it. */
-static void dial(struct ty_mysql_killer *killer, const struct ty_mysql_conn *conn)
+static void dial(struct ty_mysql_killer *killer)
 {
-    bool by_number = conn->peer[0] && killer->own->url.tls != TY_MYSQL_TLS_VERIFY;
+    const char *peer = wanted_peer(killer);
+    bool by_number = *peer && killer->own->url.tls != TY_MYSQL_TLS_VERIFY;
 
-    ty_mysql_link_limit(&killer->link, conn->base.pool->options.connect_ms);
-    killer->dial = ty_mysql_dial(killer->own, by_number ? conn->peer : NULL, on_dialed, killer);
+    ty_mysql_link_limit(&killer->link, killer->own->connect_s * UINT64_C(1000));
+    killer->dial = ty_mysql_dial(killer->own, by_number ? peer : NULL, on_dialed, killer);
+}
+
+static void on_buried(struct ty_mysql_link *link)
+{
+    struct ty_mysql_killer *killer = killer_of(link);
+    unsigned number = ty_mysql_number(link);
+
+    drop_orphan(killer);
+    if (number && ty_mysql_is_lost(number))
+        hang_up(killer);
+    pump(killer);
 }
 
 static void take_next(struct ty_mysql_killer *killer)
@@ -206,6 +254,16 @@ static void take_next(struct ty_mysql_killer *killer)
     killer->retried = false;
 }
 
+static void close_killer(struct ty_mysql_killer *killer);
+
+static void ask_now(struct ty_mysql_killer *killer, const char *text, ty_mysql_then_fn *then)
+{
+    killer->link.text = text;
+    killer->link.text_len = strlen(text);
+    ty_mysql_link_limit(&killer->link, killer->own->connect_s * UINT64_C(1000));
+    ty_mysql_link_call(&killer->link, TY_MYSQL_QUERY, then);
+}
+
 /* The next request, if none is under way. */
 static void pump(struct ty_mysql_killer *killer)
 {
@@ -214,24 +272,26 @@ static void pump(struct ty_mysql_killer *killer)
         return;
     if (!killer->current)
         take_next(killer);
-    struct ty_mysql_conn *conn = killer->current;
-    if (!conn) {
-        if (killer->connected)
+    if (!killer->current && !killer->orphans) {
+        if (killer->closing)
+            close_killer(killer);
+        else if (killer->connected)
             ty_mysql_link_limit(&killer->link, IDLE_MS);
         return;
     }
-    if (killer->connected && strcmp(killer->peer, conn->peer) != 0)
+    if (killer->connected && strcmp(killer->peer, wanted_peer(killer)) != 0)
         hang_up(killer);
     if (!killer->connected) {
-        dial(killer, conn);
+        dial(killer);
         return;
     }
-    int len = snprintf(killer->text, sizeof(killer->text), "KILL QUERY %lu",
-                       mysql_thread_id(conn->link.mysql));
-    killer->link.text = killer->text;
-    killer->link.text_len = (size_t)len;
-    ty_mysql_link_limit(&killer->link, conn->base.pool->options.connect_ms);
-    ty_mysql_link_call(&killer->link, TY_MYSQL_QUERY, on_killed);
+    if (!killer->current) {
+        ask_now(killer, killer->orphans->text, on_buried);
+        return;
+    }
+    snprintf(killer->text, sizeof(killer->text), "KILL QUERY %lu",
+             mysql_thread_id(killer->current->link.mysql));
+    ask_now(killer, killer->text, on_killed);
 }
 
 static void on_gone(struct ty_mysql_link *link)
@@ -265,6 +325,19 @@ void ty_mysql_cancel(struct ty_pool_conn *base)
     if (conn->wound != TY_MYSQL_UNHURT)
         return;
     put_in(killer, conn);
+    pump(killer);
+}
+
+void ty_mysql_bury(struct ty_mysql_conn *conn)
+{
+    struct ty_mysql_killer *killer = killer_for(conn->own, conn->link.loop);
+    struct ty_mysql_orphan *orphan = ty_zalloc(sizeof(*orphan));
+
+    snprintf(orphan->peer, sizeof(orphan->peer), "%s", conn->peer);
+    snprintf(orphan->text, sizeof(orphan->text), "KILL CONNECTION %lu",
+             mysql_thread_id(conn->link.mysql));
+    orphan->next = killer->orphans;
+    killer->orphans = orphan;
     pump(killer);
 }
 
@@ -307,6 +380,13 @@ static void on_timer_closed(uv_handle_t *handle)
     let_go(handle->data);
 }
 
+static void close_killer(struct ty_mysql_killer *killer)
+{
+    hang_up(killer);
+    uv_close((uv_handle_t *)&killer->again, on_timer_closed);
+    ty_mysql_link_close(&killer->link, on_link_closed);
+}
+
 void ty_mysql_killer_close(struct ty_mysql *own)
 {
     struct ty_mysql_killer *killer = own->killer;
@@ -315,10 +395,11 @@ void ty_mysql_killer_close(struct ty_mysql *own)
         ty_mysql_unref(own);
         return;
     }
-    if (killer->dial)
-        ty_mysql_dial_forget(killer->dial);
-    hang_up(killer);
+    killer->closing = true;
     killer->handles_left = 2;
-    uv_close((uv_handle_t *)&killer->again, on_timer_closed);
-    ty_mysql_link_close(&killer->link, on_link_closed);
+    if (killer->dial && !killer->orphans) {
+        ty_mysql_dial_forget(killer->dial);
+        killer->dial = NULL;
+    }
+    pump(killer);
 }

@@ -197,6 +197,8 @@ void ty_mysql_close(struct ty_pool_conn *base)
 
     conn->op = NULL;
     ty_mysql_cancel_forget(conn);
+    if (conn->connected && conn->link.call != TY_MYSQL_NOTHING)
+        ty_mysql_bury(conn);
     if (conn->dial)
         ty_mysql_dial_forget(conn->dial);
     conn->dial = NULL;

@@ -82,16 +82,16 @@ static void on_row(struct ty_mysql_link *link)
     struct ty_mysql_conn *conn = ty_mysql_conn_of(link);
     struct ty_sql_op *op = conn->op;
 
-    if (link->result == MYSQL_NO_DATA) {
-        end(conn);
-    } else if (link->result) {
+    if (link->result && link->result != MYSQL_NO_DATA) {
         *find(conn, op->level) = conn->stmt->next; /* of no use any more */
         ty_mysql_failed(conn);
-    } else if (++op->row_count < op->rows_max && !conn->too_large) {
-        ty_mysql_link_call(link, TY_MYSQL_FETCH, on_row);
-    } else {
-        end(conn);
+        return;
     }
+    op->row_count += link->result == 0;
+    if (link->result == 0 && op->row_count < op->rows_max && !conn->too_large)
+        ty_mysql_link_call(link, TY_MYSQL_FETCH, on_row);
+    else
+        end(conn);
 }
 
 static void tell(struct ty_mysql_link *link)

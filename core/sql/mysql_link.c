@@ -59,7 +59,7 @@ static int start(struct ty_mysql_link *link)
         waits = mysql_stmt_free_result_start(&bad, link->stmt);
         break;
     }
-    *result = bad;
+    *result = bad != 0;
     return waits;
 }
 
@@ -99,7 +99,7 @@ static int go_on(struct ty_mysql_link *link, int events)
         waits = mysql_stmt_free_result_cont(&bad, link->stmt, events);
         break;
     }
-    *result = bad;
+    *result = bad != 0;
     return waits;
 }
 

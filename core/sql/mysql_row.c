@@ -156,7 +156,7 @@ static unsigned char width_of(const MYSQL_FIELD *field)
 static void read_integer(const struct ty_mysql_kind *kind, uint64_t bits,
                          struct ty_sql_value *value)
 {
-    unsigned shift = 64 - 8u * kind->width;
+    unsigned shift = (64 - 8u * kind->width) & 63;
 
     if (kind->form == FORM_BOOLEAN) {
         *value = (struct ty_sql_value){.type = TY_SQL_BOOLEAN, .integer = bits != 0};

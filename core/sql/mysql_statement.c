@@ -14,7 +14,7 @@ void ty_mysql_cache_init(struct ty_mysql_cache *cache, unsigned max)
     *cache = (struct ty_mysql_cache){.bucket_count = 8, .max = max};
     while (cache->bucket_count < max)
         cache->bucket_count *= 2;
-    cache->buckets = ty_zalloc(cache->bucket_count * sizeof(cache->buckets[0]));
+    cache->buckets = ty_zalloc(cache->bucket_count * sizeof(struct ty_mysql_stmt *));
 }
 
 static uint32_t hash_of(const char *text, size_t len)
@@ -71,7 +71,7 @@ void ty_mysql_cache_keep(struct ty_mysql_cache *cache, struct ty_mysql_stmt *stm
 {
     if (cache->max == 0 || stmt->sql_len > CACHED_SQL_MAX || !is_lasting(stmt))
         return;
-    while (cache->count >= cache->max) {
+    if (cache->count >= cache->max) {
         struct ty_mysql_stmt *oldest = cache->oldest;
 
         ty_mysql_cache_remove(cache, oldest);
@@ -102,10 +102,8 @@ void ty_mysql_cache_remove(struct ty_mysql_cache *cache, struct ty_mysql_stmt *s
 
 void ty_mysql_cache_close(struct ty_mysql_cache *cache)
 {
-    while (cache->oldest) {
-        struct ty_mysql_stmt *stmt = cache->oldest;
-
-        ty_mysql_cache_remove(cache, stmt);
+    for (struct ty_mysql_stmt *stmt = cache->newest, *older; stmt; stmt = older) {
+        older = stmt->older;
         ty_mysql_stmt_free(stmt);
     }
     free(cache->buckets);
