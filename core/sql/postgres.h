@@ -21,7 +21,7 @@
  *   postgres_cancel.c     asking the server to stop
  *   postgres_value.c      cells of results
  *   postgres_error.c      SQLSTATEs as errors
- *   postgres_listen.c     LISTEN, on a connection of its own
+ *   postgres_listen.c     LISTEN, on a connection of its own: core/sql/postgres_listen.h
  */
 #pragma once
 
