@@ -90,10 +90,10 @@ static int l_system(lua_State *L)
     return 1;
 }
 
-/* reads(sql) -> boolean: by its first word */
+/* reads(sql) -> boolean: by its words */
 static int l_reads(lua_State *L)
 {
-    lua_pushboolean(L, ty_sql_reads(luaL_checkstring(L, 1)));
+    lua_pushboolean(L, ty_sql_only_reads(luaL_checkstring(L, 1)));
     return 1;
 }
 

@@ -262,18 +262,26 @@ static int l_cancelled(lua_State *L)
     return 1;
 }
 
+/* A child reads its owner's context and writes its own; also if the owner had none so far. */
 static void push_context(lua_State *L, struct ty_fiber *fiber)
 {
-    if (fiber->context_ref == LUA_NOREF) {
-        lua_newtable(L);
-        lua_pushvalue(L, -1);
-        fiber->context_ref = luaL_ref(L, LUA_REGISTRYINDEX);
-    } else {
+    if (fiber->context_ref != LUA_NOREF) {
         lua_rawgeti(L, LUA_REGISTRYINDEX, fiber->context_ref);
+        return;
     }
+    luaL_checkstack(L, 4, "too many fibers in fibers");
+    lua_newtable(L);
+    if (fiber->parent) {
+        lua_newtable(L);
+        push_context(L, fiber->parent);
+        lua_setfield(L, -2, "__index");
+        lua_setmetatable(L, -2);
+    }
+    lua_pushvalue(L, -1);
+    fiber->context_ref = luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
-/* A child reads its owner's context and writes its own. */
+/* Now, if there is something to read: the owner may end first. */
 int ty_fiber_derive_context(lua_State *L, struct ty_fiber *parent)
 {
     if (parent->context_ref == LUA_NOREF)

@@ -154,7 +154,7 @@ void ty_pool_done(struct ty_pool_conn *conn, struct ty_sql_op *op, bool clean)
 static bool may_go_elsewhere(const struct ty_pool_conn *conn, const struct ty_sql_op *op)
 {
     return !conn->answered && op->verb == TY_SQL_RUN && !op->batch && op->tries < POOL_TRIES_MAX &&
-           !atomic_load(&op->cancelled) && ty_sql_reads(op->sql) &&
+           !atomic_load(&op->cancelled) && ty_sql_only_reads(op->sql) &&
            ty_now_ns() - op->sent_ns < (uint64_t)RETRY_MS * POOL_NS_PER_MS &&
            !conn->pool->state->closing;
 }
@@ -176,7 +176,7 @@ static bool is_unknown(const struct ty_sql_op *op, const struct ty_error *error)
         return false;
     if (strncmp(error->detail, "57P", 3) == 0)
         return false;
-    while (op && op->verb == TY_SQL_RUN && ty_sql_reads(op->sql))
+    while (op && op->verb == TY_SQL_RUN && ty_sql_only_reads(op->sql))
         op = op->batch;
     return op;
 }

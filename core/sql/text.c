@@ -52,3 +52,36 @@ bool ty_sql_reads(const char *sql)
     ty_sql_first_word(sql, word);
     return ty_sql_is_one_of(word, readers);
 }
+
+static bool is_writing(const char *word, size_t len)
+{
+    static const char *const writing[] = {"insert", "update",  "delete", "merge",     "into",
+                                          "call",   "nextval", "setval", "pg_notify", NULL};
+
+    for (const char *const *at = writing; *at; at++) {
+        if (strlen(*at) == len && strncasecmp(word, *at, len) == 0)
+            return true;
+    }
+    return false;
+}
+
+bool ty_sql_only_reads(const char *sql)
+{
+    if (!ty_sql_reads(sql))
+        return false;
+    while (*(sql = ty_sql_skip_blanks(sql))) {
+        size_t len = 0;
+
+        while (isalnum((unsigned char)sql[len]) || sql[len] == '_')
+            len++;
+        if (is_writing(sql, len))
+            return false;
+        if (len == 0 && strchr("'\"`", *sql)) { /* a text or a name */
+            const char *end = strchr(sql + 1, *sql);
+
+            len = end ? (size_t)(end - sql) + 1 : strlen(sql);
+        }
+        sql += len ? len : 1;
+    }
+    return true;
+}

@@ -214,6 +214,10 @@ void ty_sql_cancel(struct ty_sql_op *op);
 /* Does this statement, by its first word, only read? */
 bool ty_sql_reads(const char *sql);
 
+/* The same, by all of its words: it is no "with ... insert", no "explain analyze delete". May be in
+ * doubt about what does read; what functions do it cannot know. */
+bool ty_sql_only_reads(const char *sql);
+
 /* ---- results, after `done` has run with status 0 */
 
 /* Where a reader of the result is. Start with zeroes. */

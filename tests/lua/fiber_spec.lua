@@ -258,6 +258,19 @@ describe("fiber.race", function()
 end)
 
 describe("fiber.context", function()
+  it("is its owner's for a child that began before there was one", function()
+    local seen = fiber.spawn(function()
+      local child = fiber.spawn(function()
+        fiber.sleep(0)
+        return fiber.context().tenant
+      end)
+      fiber.context().tenant = "a"
+      return child:join()
+    end):join()
+
+    assert.equal("a", seen)
+  end)
+
   it("is read by children, which keep what they write", function()
     local inner
     local owner = fiber.spawn(function()

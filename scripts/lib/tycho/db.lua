@@ -74,6 +74,20 @@ local function database(name, from_replica)
     return name
   end
 
+  -- The same for a batch; what is no list is told by whoever runs it.
+  local function target_of_batch(list)
+    if not has_replicas or type(list) ~= "table" then
+      return name
+    end
+    for _, entry in ipairs(list) do
+      if type(entry) == "table" and type(entry[1]) == "string" and not core.reads(entry[1]) then
+        replicas.note_write(name)
+        return name
+      end
+    end
+    return from_replica and replicas.choose(name) or name
+  end
+
   local function begin(fn, opts)
     local target = name
     if opts.read_only then
@@ -195,8 +209,10 @@ local function database(name, from_replica)
     if tx then
       return (batch.run(tx.handle, core.can_batch(name), list, function(fn) return fn(tx) end, 2))
     end
-    local can = core.can_batch(name)
-    return (batch.run(name, can, list, function(fn) return begin(fn, {}) end, 2))
+    local target = target_of_batch(list)
+    return (batch.run(target, core.can_batch(target), list, function(fn)
+      return transaction.begin(name, target, fn, { read_only = target ~= name })
+    end, 2))
   end
 
   ---Bulk data into a table, at full speed (PostgreSQL only). All of it or nothing.
@@ -252,7 +268,9 @@ local function database(name, from_replica)
   ---@param channel string
   ---@param payload? string at most 7,999 bytes
   function db.notify(channel, payload)
-    db.query("select pg_notify($1, $2)", channel, payload or "")
+    local tx = transaction.current(name)
+    check(core.run(tx and tx.handle or name, "exec", "select pg_notify($1, $2)", channel,
+      payload or ""))
   end
 
   ---Runs `fn(tx)` in a transaction: committed when it returns, rolled back when it raises, runs
