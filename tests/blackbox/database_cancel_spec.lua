@@ -190,7 +190,8 @@ each("a statement that nobody waits for", function(kind, module)
     end
 
     assert.same({}, wrong)
-    assert.is_true(answered > TOTAL / 20, answered)
+    -- MySQL runs one statement at a time on a connection.
+    assert.is_true(answered > TOTAL / (kind == "mariadb" and 100 or 20), answered)
     sessions.wait_idle(db, name, 2)
     local open = #sessions.list(db, name)
     assert.is_true(open <= POOL_MAX + (kind == "mariadb" and 2 or 0), open) -- and the requests' own
