@@ -214,6 +214,32 @@ describe("tycho.migrate", function()
     assert.equal("2", run "print(db.value 'select count(*) from a')")
   end)
 
+  it("applies a step whole, although who applied it was killed on the way", function()
+    local step = [[
+      local fiber = require "tycho.fiber"
+      return { up = function(tx)
+        tx:exec "create table if not exists a(x integer)"
+        tx:exec "insert into a values (1)"
+        fiber.sleep(%d)
+      end }
+    ]]
+    write("001_a.lua", step:format(60))
+    local first = process.spawn {
+      args = arguments [[
+        migrate.run { on_event = function(what) print(what) io.flush() end }
+      ]], stdout = "pipe",
+    }
+    assert.equal("apply", first.stdout:read_line())
+    first:kill "KILL"
+    first:wait(60)
+    write("001_a.lua", step:format(0))
+
+    assert.matches("^applied 1 ", run(RUN))
+    if system ~= "mysql" then
+      assert.equal("1", run "print(db.value 'select count(*) from a')")
+    end
+  end)
+
   it("takes the file that is for the database, where there is one", function()
     write("001_a.sql", "create table b(x integer);")
     write("001_a." .. system .. ".sql", "create table a(x integer);")
