@@ -72,6 +72,8 @@ static void watch_open(struct ty_pool_conn *conn, uint64_t now)
         watch_head(conn, now);
     else if (conn->cancelling && is_past(conn->cancel_ns, CANCEL_MS, now))
         abort_for(conn, "connection.closed", "the server did not take a cancel request");
+    else if (conn->doomed && !conn->tx && !conn->cancelling)
+        pool_conn_close(conn); /* its driver found out while nobody used it */
     else if (pool_is_free(conn))
         watch_free(conn, now);
     if (conn->state == TY_POOL_OPEN && conn->in_flight && conn->shared &&

@@ -64,27 +64,34 @@ static void keep_rows(struct ty_pg_conn *conn, struct ty_sql_op *op, PGresult *r
     op->row_count = op->rows_max && count > op->rows_max ? op->rows_max : count;
 }
 
-/* A prepared statement that does not fit any more: it is prepared anew. */
-static bool is_stale(const PGresult *result)
+static bool is_state(const PGresult *result, const char *wanted)
 {
     const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-    const char *function = PQresultErrorField(result, PG_DIAG_SOURCE_FUNCTION);
 
-    if (!state)
-        return false;
-    return strcmp(state, "26000") == 0 || (strcmp(state, "0A000") == 0 && function &&
-                                           strcmp(function, "RevalidateCachedQuery") == 0);
+    return state && strcmp(state, wanted) == 0;
 }
 
-static void prepare_anew(struct ty_pg_conn *conn, struct ty_sql_op *op)
+/* A prepared statement that does not fit any more, or is gone: it is prepared anew. */
+static bool is_stale(const PGresult *result)
+{
+    const char *function = PQresultErrorField(result, PG_DIAG_SOURCE_FUNCTION);
+
+    return is_state(result, "26000") || (is_state(result, "0A000") && function &&
+                                         strcmp(function, "RevalidateCachedQuery") == 0);
+}
+
+static void prepare_anew(struct ty_pg_conn *conn, struct ty_sql_op *op, bool is_gone)
 {
     uint64_t serial = ty_pg_cache_forget(&conn->cache, op->known);
 
     op->bounce = !conn->base.tx && op->tries == 0;
     op->error.kind = TY_ERR_CONFLICT; /* a transaction that is run again finds it new */
-    if (serial && conn->base.tx)
-        conn->base.doomed = true; /* it cannot be dropped now, and would stay */
-    else if (serial && !ty_pg_drop(conn, serial))
+    if (!serial)
+        return;
+    if (conn->base.tx)
+        conn->base.doomed =
+            conn->base.doomed || !is_gone; /* it cannot be dropped now, and would stay */
+    else if (!ty_pg_drop(conn, serial))
         ty_pg_lose_later(conn);
 }
 
@@ -114,7 +121,7 @@ static void note_failure(struct ty_pg_conn *conn, struct ty_sql_op *op, const PG
     if (op->verb == TY_SQL_SCRIPT)
         op->line = line_of(op, step);
     if (is_stale(result))
-        prepare_anew(conn, op);
+        prepare_anew(conn, op, is_state(result, "26000"));
 }
 
 static void take(struct ty_pg_conn *conn, struct ty_pg_sent *sent, PGresult *result)
@@ -266,7 +273,7 @@ static void on_result(struct ty_pg_conn *conn, PGresult *result)
         ty_pg_on_setup(conn, result);
     else if (sent->what == TY_PG_DISCARD && !good)
         ty_pg_lose_by_libpq(conn);
-    else if (!good)
+    else if (!good && !is_state(result, "26000"))
         conn->base.doomed = true; /* a statement stays that should not */
     PQclear(result);
 }
