@@ -2,12 +2,14 @@
 
 local read = {}
 
--- A type may hold spaces: inside brackets, and after `:` `,` `|`.
+-- A type may hold spaces: inside brackets and quotes, and after `:` `,` `|`.
 local function take_type(text)
   local depth, at = 0, 1
   while at <= #text do
     local char = text:sub(at, at)
-    if char:match("[%(%[{<]") then
+    if char == '"' then
+      at = text:find('"', at + 1, true) or at
+    elseif char:match("[%(%[{<]") then
       depth = depth + 1
     elseif char:match("[%)%]}>]") then
       depth = depth - 1
@@ -19,18 +21,24 @@ local function take_type(text)
   return text:sub(1, at - 1), (text:sub(at + 1):gsub("^%s+", ""))
 end
 
+-- What stands behind a tag may go on in the next lines.
+local function add(doc, list, item)
+  list[#list + 1] = item
+  doc.last = item
+end
+
 local tags = {}
 
 function tags.param(doc, rest)
   local name, more = rest:match("^(%S+)%s*(.*)$")
   local kind, text = take_type(more or "")
-  doc.params[#doc.params + 1] = { name = name, kind = kind, text = text }
+  add(doc, doc.params, { name = name, kind = kind, text = text })
 end
 
 tags.field = tags.param
 tags["return"] = function(doc, rest)
   local kind, text = take_type(rest)
-  doc.returns[#doc.returns + 1] = { kind = kind, text = text }
+  add(doc, doc.returns, { kind = kind, text = text })
 end
 
 function tags.class(doc, rest)
@@ -50,7 +58,9 @@ local function read_doc(block)
   local doc = { text = {}, params = {}, returns = {} }
   for _, line in ipairs(block) do
     local tag, rest = line:match("^@(%l+)%s*(.*)$")
-    if not tag then
+    if not tag and doc.last then
+      doc.last.text = doc.last.text .. " " .. line
+    elseif not tag then
       doc.text[#doc.text + 1] = line
     elseif tags[tag] then
       tags[tag](doc, rest)
@@ -61,21 +71,23 @@ local function read_doc(block)
 end
 
 local function head_of(line)
-  local name, args = line:match("^function ([%w_.:]+)%((.*)%)")
+  local name, args = line:match("^%s*function ([%w_.:]+)%((.*)%)")
   if not name then
     name, args = line:match("^([%w_]+%.[%w_]+) = function%((.*)%)")
   end
   return name, args or "", not name and line:match("^([%w_]+%.[%w_]+) = ") or nil
 end
 
--- What a block of comments, perhaps empty, says about the line after it; nil if nothing public.
+-- What a block of comments, perhaps empty, says about the line after it; nil if nothing public. A
+-- function in a function is, if something is said of it.
 local function read_entry(block, line, number)
   local name, args, alias = head_of(line)
-  if not name and #block == 0 then
+  if #block == 0 and (not name or line:find "^%s") then
     return nil
   end
   local doc = read_doc(block)
   doc.name, doc.args, doc.alias, doc.line = name or alias, args, alias, number
+  doc.indent = #line:match("^%s*")
   local public = doc.class or doc.name and not doc.private and not doc.name:match("[.:]_")
   return public and doc or nil
 end
@@ -91,6 +103,12 @@ local function add_classes(module, file)
   end
 end
 
+-- Does the line end the function that is open? At whatever depth that stands.
+local function is_end(line, open)
+  local indent = line:match("^(%s*)end")
+  return indent and (not open or #indent <= open.indent)
+end
+
 -- The module's own text, its classes and its functions, in the order of the source; and where it
 -- says "-- Classes: _private/name.lua", those that stand there.
 function read.module(path)
@@ -98,7 +116,7 @@ function read.module(path)
   local block, number, open = {}, 0, nil
   for line in io.lines(path) do
     number = number + 1
-    local comment = line:match("^%-%-%-(.*)$")
+    local comment = line:match("^%s*%-%-%-(.*)$")
     if comment then
       block[#block + 1] = comment
     elseif not module.text then
@@ -106,7 +124,7 @@ function read.module(path)
     else
       local doc = read_entry(block, line, number)
       module.entries[#module.entries + 1] = doc
-      open = doc or not line:match("^end") and open or nil
+      open = doc or not is_end(line, open) and open or nil
       if open and line:match("^%s+return%s+%S") then
         open.gives = true
       end

@@ -378,4 +378,7 @@ function db.use(name, opts)
   return made[name]
 end
 
+-- Classes: _private/transaction.lua
+-- Classes: _private/db_listener.lua
+
 return db

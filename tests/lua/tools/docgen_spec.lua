@@ -29,6 +29,31 @@ function dns.forget() end
 return dns
 ]]
 
+local MADE = [[
+--- Names of several servers.
+
+---@class names.Options
+---@field mode? "all of them"|"one" how many, also
+---of those that are old
+---@field old? boolean
+
+local function server()
+  local names = {}
+
+  ---Asks for one.
+  ---@param name string which
+  function names.ask(name)
+    local function quietly() return name end
+    quietly()
+  end
+
+  function names.undocumented() return 1 end
+  return names
+end
+
+return server
+]]
+
 describe("the reader of annotations", function()
   local path = os.tmpname()
 
@@ -42,6 +67,21 @@ describe("the reader of annotations", function()
 
   it("takes the first comment as the module's own", function()
     assert.equal("Names to addresses.\n\nNothing is cached.", read.module(path).text)
+  end)
+
+  it("finds functions in functions, and reads on in the next line", function()
+    local made = os.tmpname()
+    local file = assert(io.open(made, "w"))
+    file:write(MADE)
+    file:close()
+    local entries = read.module(made).entries
+    os.remove(made)
+
+    assert.equal(2, #entries)
+    assert.same({ name = "mode?", kind = '"all of them"|"one"',
+      text = "how many, also of those that are old" }, entries[1].params[1])
+    assert.equal("names.ask", entries[2].name)
+    assert.same({ { name = "name", kind = "string", text = "which" } }, entries[2].params)
   end)
 
   it("leaves out what is not public", function()
