@@ -62,7 +62,7 @@ static inline struct ty_sql_options place_options(struct place *place)
         .result_max = 1024 * 1024,
         .pool_max = 4,
         .pipelines = 2,
-        .connect_ms = 2000,
+        .connect_ms = 10000,
         .query_ms = 10000,
         .lifetime_ms = 1800 * 1000,
         .idle_ms = 600 * 1000,

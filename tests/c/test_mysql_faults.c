@@ -134,6 +134,14 @@ static void connections_are_encrypted_as_the_url_wants_it(void **state)
              server.port, server.folder);
     assert_cipher(url, true);
 
+    /* The same server by a name that its certificate does not have. */
+    snprintf(url, sizeof(url), "mysql://tycho@0.0.0.0:%d/app?tls=required", server.port);
+    assert_cipher(url, true);
+    snprintf(url, sizeof(url), "mysql://tycho@0.0.0.0:%d/app?tls=verify&ca=%s/server.crt",
+             server.port, server.folder);
+    task = try_url(url, "pass:word@1");
+    assert_unavailable(&task, "08001");
+
     task = try_url(url_of("app?tls=verify"), "pass:word@1"); /* from nobody we trust */
     assert_unavailable(&task, "08001");
 }
