@@ -155,6 +155,7 @@ each("a transaction", function(kind, module)
         id = id + 1
         local res = s:request("GET", ("/%s/%d"):format(ending, id))
         local fits = res.status == status or COMMITTED[ending] == "maybe" and res.status >= 409
+          or ending == "spawned" and res.status == 504 -- rolling back waits for what runs
         assert.is_true(fits, ending .. ": " .. res.status .. " " .. res.body)
         sessions.wait_idle(db, name, 1.5)
         local kept = COMMITTED[ending]
