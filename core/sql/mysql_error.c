@@ -155,9 +155,19 @@ static const char *detail_of(unsigned number, const char *state)
     return state;
 }
 
+/* "Can't connect to server on '127.0.0.1' (115)" is true, but 115 is how the library waits. */
+static const char *reword(unsigned number, const char *message)
+{
+    bool unanswered = number == CR_CONN_HOST_ERROR || number == CR_CONNECTION_ERROR;
+
+    return unanswered && strstr(message, "(115)") ? "nobody answers there; is the server running?"
+                                                  : message;
+}
+
 void ty_mysql_error(struct ty_error *error, unsigned number, const char *state, const char *message,
                     const char *during)
 {
+    message = reword(number, message);
     ty_error_set(error, during ? TY_ERR_UNAVAILABLE : kind_of(number), detail_of(number, state),
                  "mysql: %s%s%s (%u)", during ? during : "", during ? ": " : "", message, number);
 }
