@@ -182,6 +182,20 @@ describe("tycho db sync", function()
     assert.is_false(pcall(db.exec, "insert into ss_a(x, y) values ('kept', 1)"))
   end)
 
+  it("gives rows that are there the present moment, where a model wants to know when", function()
+    sync(one_column(model.integer("n")))
+    db.exec "insert into ss_a(n) values (1), (2)"
+    local timed = one_column(model.integer("n"), { model.id(), model.integer("n"),
+      model.timestamps() })
+
+    sync(timed)
+
+    assert.same({}, steps(plan_of(timed)))
+    local row = db.one "select * from ss_a where n = 2"
+    assert.matches("^20%d%d%-%d+%-%d+T%d+:%d+:%d+%.%d%d%d%d%d%dZ$", row.created_at)
+    assert.is_false(pcall(db.exec, "insert into ss_a(n) values (3)"))
+  end)
+
   it("renames a column only where the model says so", function()
     sync(one_column(model.text("nick", { max = 20, null = true, unique = true })))
     db.exec "insert into ss_a(nick) values ('kept')"

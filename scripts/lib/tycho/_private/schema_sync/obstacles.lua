@@ -19,7 +19,8 @@ local function add_column(db, difference)
   if column.identity then
     return "a key that counts itself up cannot be added to a table: " .. WRITE
   end
-  if not column.null and not column.default and any(db, "%s", quote(difference.table)) then
+  local has_value = column.null or column.default or column.fill
+  if not has_value and any(db, "%s", quote(difference.table)) then
     return ("%s has rows, and these would have no value: give the column a default or "
       .. "null = true, or fill it in a migration"):format(difference.table)
   end

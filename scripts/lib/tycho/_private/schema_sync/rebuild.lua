@@ -112,15 +112,17 @@ function rebuild.is_referred_to(shapes, name)
   return false
 end
 
--- What the new table takes from the old one.
+-- What the new table takes from the old one, and what it fills in: columns, and what is selected.
 local function copied(live, made)
-  local list = {}
+  local columns, selected = {}, {}
   for _, column in ipairs(made.columns) do
-    if live.by_name[column.name] then
-      list[#list + 1] = column.name
+    local name = ddl.quote(column.name)
+    local value = live.by_name[column.name] and name or column.fill
+    if value then
+      columns[#columns + 1], selected[#selected + 1] = name, value
     end
   end
-  return ddl.quote_all(list)
+  return table.concat(columns, ", "), table.concat(selected, ", ")
 end
 
 local function add_extras(list, extras, statement)
@@ -155,12 +157,12 @@ end
 ---@return string[]
 function rebuild.statements(live, made, extras)
   local quote, new = ddl.quote, live.name .. SUFFIX
-  local list_of_columns = copied(live, made)
+  local columns, selected = copied(live, made)
   local list = {}
   add_extras(list, extras.views, function(view) return "drop view " .. quote(view.name) end)
   list[#list + 1] = ddl:create_table(made, new)
-  list[#list + 1] = ("insert into %s (%s) select %s from %s"):format(quote(new),
-    list_of_columns, list_of_columns, quote(live.name))
+  list[#list + 1] = ("insert into %s (%s) select %s from %s"):format(quote(new), columns,
+    selected, quote(live.name))
   add_sequence(list, live)
   list[#list + 1] = ddl:drop_table(live.name)
   list[#list + 1] = ("alter table %s rename to %s"):format(quote(new), quote(live.name))

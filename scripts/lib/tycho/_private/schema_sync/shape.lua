@@ -17,6 +17,7 @@ local shape = {}
 ---@field default_key? string
 ---@field identity boolean the database counts it up
 ---@field renamed_from? string
+---@field fill? string SQL of what rows get that are there when the column is added
 ---@field is_odd? string what it has that no model describes
 ---@field was? string the name that it still has in the database
 
@@ -112,6 +113,8 @@ local function add_checks(to, described, ddl)
   end
 end
 
+local FILLED = { created = true, updated = true }
+
 local function add_indexes(to, described)
   for _, unique in ipairs(described.uniques) do
     to.indexes[#to.indexes + 1] = { name = unique.name, parts = unique.columns, unique = true }
@@ -146,7 +149,7 @@ function shape.of_model(described, ddl)
     shape.add_column(made, {
       name = column.name, type = ddl:type_of(column), null = column.null,
       default = ddl:default_of(column), identity = column.identity,
-      renamed_from = column.renamed_from,
+      renamed_from = column.renamed_from, fill = FILLED[column.role] and ddl.now or nil,
     })
   end
   made.primary = described.primary

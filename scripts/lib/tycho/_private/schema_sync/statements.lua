@@ -23,8 +23,14 @@ function OF.rename_column(ddl, live, difference)
   return { ddl:rename_column(live, difference.live.name, difference.name) }
 end
 
+-- What the rows get that are there is a default for a moment.
 function OF.add_column(ddl, live, difference)
-  return { ddl:add_column(live, difference.wanted) }
+  local column = difference.wanted
+  if not column.fill then
+    return { ddl:add_column(live, column) }
+  end
+  local filled = setmetatable({ default = column.fill }, { __index = column })
+  return { ddl:add_column(live, filled), ddl:set_default(live, column) }
 end
 
 -- MySQL does not drop what belongs to a column by itself, or leaves an index of the other columns.

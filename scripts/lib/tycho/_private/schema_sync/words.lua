@@ -89,6 +89,8 @@ local WHY = {
 function words.why(difference)
   if difference.action == "drop_table" then
     return "no model has it"
+  elseif difference.action == "add_column" and difference.wanted.fill then
+    return WHY.add .. "; rows that are there get the present moment"
   end
   return WHY[difference.action:match("^%a+")]
 end
