@@ -166,8 +166,8 @@ struct ty_sql_op {
     unsigned column_count;
 
     /* The rest is private to core/sql. */
-    struct ty_buf rows; /* sql/rows.h; or scratch */
-    void *result;       /* the driver's own form of it */
+    struct ty_buf rows;                 /* sql/rows.h; or scratch */
+    void *result;                       /* the driver's own form of it */
     const struct ty_sql_driver *driver; /* whose result it is, also when `db` is gone */
     struct ty_sql *db;
     void *conn;
@@ -176,8 +176,8 @@ struct ty_sql_op {
     int place; /* where it is: private to whoever keeps it */
     unsigned tries;
     atomic_bool cancelled;
-    bool bounce; /* it did nothing and is to be started again. SQLite: it turned out to write; by
-                    the writer. PostgreSQL: it was prepared for a table that has changed */
+    bool bounce;    /* it did nothing and is to be started again. SQLite: it turned out to write; by
+                       the writer. PostgreSQL: it was prepared for a table that has changed */
     uint64_t known; /* PostgreSQL: the number of its text, */
     unsigned steps; /* how many answers it gets, */
     bool prepares;  /* and is the first one that of its preparation? */
@@ -263,8 +263,8 @@ void ty_sql_op_close(struct ty_sql_op *op);
 enum ty_sql_heard_event {
     TY_SQL_LISTENING, /* for the first time: from now on nothing is missed */
     TY_SQL_NOTIFIED,
-    TY_SQL_DEAF,      /* it does not, for now: see `error`; tried again by itself, unless `over` */
-    TY_SQL_HEARING,   /* again: something may have been missed since TY_SQL_DEAF */
+    TY_SQL_DEAF,    /* it does not, for now: see `error`; tried again by itself, unless `over` */
+    TY_SQL_HEARING, /* again: something may have been missed since TY_SQL_DEAF */
 };
 
 struct ty_sql_heard {
