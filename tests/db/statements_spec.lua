@@ -188,6 +188,12 @@ describe("tycho.db on " .. support.system, function()
       assert.matches("statement 1 of the batch: as",
         support.fault(function() db.batch { { "select 1", as = "rows" } } end))
       assert.same({ n = 0 }, db.batch {})
+      local list = {}
+      for i = 1, 1001 do
+        list[i] = { "select 1" }
+      end
+      assert.matches("statements_spec.lua:%d+: a batch has at most 1000 statements, not 1001",
+        support.fault(function() db.batch(list) end))
     end)
   end)
 

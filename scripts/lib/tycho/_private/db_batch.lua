@@ -5,6 +5,8 @@ local check = require("tycho.errors").check
 
 local batch = {}
 
+local STATEMENTS_MAX = 1000
+
 local SHAPES = { query = "rows", one = "one", value = "value", exec = "exec" }
 
 local function check_entry(entry, i, level)
@@ -21,6 +23,8 @@ end
 local function pack(list, level)
   if type(list) ~= "table" then
     error("a batch is a list of statements", level + 1)
+  elseif #list > STATEMENTS_MAX then
+    error(("a batch has at most %d statements, not %d"):format(STATEMENTS_MAX, #list), level + 1)
   end
   local items = {}
   for i, entry in ipairs(list) do
