@@ -1,8 +1,9 @@
+#include "sql/postgres_listen.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 #include "sql/pool_private.h"
-#include "sql/postgres_listen.h"
 #include "tycho/memory.h"
 
 struct closing {

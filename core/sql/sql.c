@@ -1,3 +1,5 @@
+#include "tycho/sql.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
