@@ -190,8 +190,9 @@ each("a statement that nobody waits for", function(kind, module)
     end
 
     assert.same({}, wrong)
-    -- MySQL runs one statement at a time on a connection.
-    assert.is_true(answered > TOTAL / (kind == "mariadb" and 100 or 20), answered)
+    -- MariaDB's sleep() and KILL block each other now and then, for as long as their clients wait.
+    local share = kind == "mariadb" and 1000 or server.is_instrumented() and 200 or 20
+    assert.is_true(answered > TOTAL / share, answered)
     sessions.wait_idle(db, name, 2)
     local open = #sessions.list(db, name)
     assert.is_true(open <= POOL_MAX + (kind == "mariadb" and 2 or 0), open) -- and the requests' own
