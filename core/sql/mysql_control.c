@@ -254,6 +254,9 @@ void ty_mysql_script(struct ty_mysql_conn *conn)
 
     conn->results = 0;
     conn->link.result = 0;
+    if (ty_mysql_text_has_word(op->sql, op->sql_len, "ROLE") ||
+        ty_mysql_text_has_word(op->sql, op->sql_len, "USE"))
+        conn->base.doomed = true; /* a reset keeps both, the role and the database */
     if (memchr(op->sql, '\0', op->sql_len) || op->sql_len > TY_SQL_TEXT_MAX) {
         ty_sql_fail(op, "mysql", TY_ERR_INTERNAL, "42000",
                     "a NUL in the script, or it is too long");

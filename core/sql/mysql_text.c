@@ -315,6 +315,8 @@ const char *ty_mysql_text_refuse(const char *sql, size_t len, bool in_tx)
         (is(word, "RELEASE") && is(second, "SAVEPOINT")) ||
         (is(word, "SET") && sets_transaction(scanner)))
         return transactions;
+    if (is(word, "SET") && is(second, "ROLE")) /* which no reset takes back */
+        return "roles belong to the user in the URL of the database";
     if (is(word, "USE"))
         return "other databases are databases of their own in the configuration";
     if (in_tx && commits(word, scanner))

@@ -353,6 +353,13 @@ static void sessions_are_clean_for_the_next_one(void **state)
     assert_fails(&place, "use mysql", TY_ERR_INTERNAL, "42000", "");
     assert_fails(&place, "begin", TY_ERR_INTERNAL, "42000", "");
     assert_int_equal(ask(&place, "select connection_id()"), id); /* reset, not replaced */
+
+    ask(&place, "create role guests");
+    assert_fails(&place, "set role guests", TY_ERR_INTERNAL, "42000", "");
+    struct task task = script(&place, "set role guests; use mysql");
+    assert_int_equal(task.op.status, 0);
+    assert_says(&place, "select coalesce(current_role(), 'nobody')", "nobody");
+    assert_says(&place, "select database()", "app");
     assert_int_equal(place_leave(&place), 0);
 }
 
