@@ -128,7 +128,10 @@ local function rename(t, c)
 end
 
 local CHANGES = {
-  function(r, t) t.columns[#t.columns + 1] = column(r, "n" .. r:number(1000)) end,
+  function(r, t)
+    t.added = (t.added or 0) + 1
+    t.columns[#t.columns + 1] = column(r, "n" .. t.added)
+  end,
   function(r, t)
     if #t.columns > 1 then
       drop_column(t, r:number(#t.columns))
