@@ -131,7 +131,7 @@ void pool_fail_cancelled(struct ty_pool *pool, struct ty_sql_op *op)
 
 void pool_fail_as(struct ty_pool *pool, struct ty_sql_op *op, const struct ty_error *error)
 {
-    op->status = -1;
+    op->status = error->kind == TY_ERR_CANCELLED ? UV_ECANCELED : -1;
     op->error = *error;
     pool_finish_later(pool, op);
 }

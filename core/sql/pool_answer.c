@@ -162,7 +162,7 @@ static bool may_go_elsewhere(const struct ty_pool_conn *conn, const struct ty_sq
 static void lose(struct ty_pool *pool, struct ty_sql_op *op, const struct ty_error *error)
 {
     op->run_ns = ty_now_ns() - op->sent_ns;
-    op->status = -1;
+    op->status = error->kind == TY_ERR_CANCELLED ? UV_ECANCELED : -1;
     op->error = *error;
     ty_sql_count_op(pool->figures, op);
     pool_finish_later(pool, op);

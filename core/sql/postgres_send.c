@@ -80,6 +80,8 @@ static const struct ty_pg_prepared *prepare(struct ty_pg_conn *conn, struct ty_s
     op->prepares = false;
     if (!text || own->prepares_never || (conn->pooled && !own->prepares_always))
         return NULL;
+    if (op->tries) /* what it was prepared for has changed, perhaps for other connections, too */
+        return NULL;
     const struct ty_pg_prepared *known = ty_pg_cache_find(&conn->cache, text->number);
     if (known || conn->cache.count >= conn->cache.max || (!text->runs && !own->prepares_always))
         return known;
@@ -134,6 +136,7 @@ static bool send_run(struct ty_pg_conn *conn, struct ty_sql_op *op)
         return false;
     ty_pg_push(conn, TY_PG_OP, op);
     for (struct ty_sql_op *at = op; at; at = at->batch) {
+        at->tries = op->tries;
         if (op->batch)
             ty_pg_bind(conn->own, at);
         if (!send_bound(conn, at, at->sql, at->sql_len))

@@ -57,11 +57,11 @@ static inline struct ty_sql_options place_options(const struct place *place)
         .url = place->url,
         .statements = 20,
         .queue_max = 10000,
-        .wait_ms = 5000,
+        .wait_ms = 15000,
         .result_max = 4 * 1024 * 1024,
         .pool_max = 6,
         .pipelines = 2,
-        .connect_ms = 3000,
+        .connect_ms = 10000,
         .query_ms = 20000,
     };
 }

@@ -34,8 +34,8 @@ static void fails_with(const char *url, const char *password, const char *detail
     struct ty_sql_options options = place_options(&place);
     options.url = url;
     options.password = password;
-    options.connect_ms = 1000;
-    options.wait_ms = 3000;
+    options.connect_ms = strcmp(detail, "timeout") == 0 ? 500 : 10000;
+    options.wait_ms = 15000;
     place_open_with(&place, &options);
     start(&place, &task, "select 1");
     finish(&place, &task);

@@ -52,6 +52,8 @@ static void take_answer(struct query *query, struct storm *storm)
     } else if (op->status == UV_ECANCELED) {
         assert_true(query->was_cancelled); /* nobody sees the cancellation of somebody else */
         storm->cancelled++;
+    } else if (strcmp(op->error.detail, "connection.closed") == 0) {
+        storm->failed++; /* the machine was too busy to end one before it in time */
     } else {
         fail_msg("%s (%s)", op->error.message, op->error.detail);
     }
@@ -109,9 +111,10 @@ static void a_cancellation_hits_nobody_else(void **state)
         finish(&place, &queries[i].task);
         take_answer(&queries[i], &storm);
     }
+    assert_true(storm.failed * 50 <= storm.done);
     /* What was told to have happened did; what was cancelled may not have been undone in time. */
     assert_in_range(number_of(&place, "select count(*) from effects"), storm.effects,
-                    storm.effects + storm.cancelled);
+                    storm.effects + storm.cancelled + storm.failed);
     assert_true(number_of(&place, "select count(*) from pg_stat_activity"
                                   " where application_name = 'tycho'") <= 6);
     assert_int_equal(number_of(&place, "select count(*) from pg_stat_activity where"
