@@ -281,6 +281,10 @@ void pool_tx_lost(struct ty_pool_tx *tx, struct ty_sql_op *ops, const struct ty_
             return;
         }
     }
+    if (tx->error.kind == TY_ERR_CANCELLED) /* that was what ran; not those behind it */
+        ty_error_set(&tx->error, TY_ERR_UNAVAILABLE, "transaction.rolled_back",
+                     "%s: %s: the transaction was rolled back by an earlier error",
+                     pool_system(tx->pool), tx->pool->options.name);
     pool_tx_next(tx);
 }
 

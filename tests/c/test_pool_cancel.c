@@ -173,6 +173,32 @@ static void a_server_that_ends_nothing_loses_the_connection(void **state)
     assert_in_range(best_of(until_a_connection_is_lost, 560), 450, 560);
 }
 
+/* Its COMMIT was not cancelled: a cancelled one leaves the transaction to its owner. */
+static void a_commit_behind_what_could_not_be_ended_fails(void **state)
+{
+    struct ty_sql_options options = fake_options();
+    struct task begin, slow, commit;
+    struct world world;
+
+    (void)state;
+    world_open(&world, &options);
+    warm_up(&world);
+    task_init(&begin, "");
+    struct ty_sql_tx *tx = ty_sql_begin(world.db, &begin.op);
+    start_in(tx, &slow, TY_SQL_RUN, "slow");
+    fake_run(fake.conns[0]); /* BEGIN */
+    fake_answer(fake.conns[0]);
+    ty_sql_cancel(&slow.op);
+    start_in(tx, &commit, TY_SQL_COMMIT, "");
+    while (!slow.calls || !commit.calls) /* and the server says nothing */
+        uv_run(&world.loop, UV_RUN_ONCE);
+
+    assert_int_equal(slow.op.error.kind, TY_ERR_CANCELLED);
+    assert_int_equal(commit.op.status, -1);
+    assert_int_equal(commit.op.error.kind, TY_ERR_UNAVAILABLE);
+    assert_int_equal(world_leave(&world), 0);
+}
+
 /* ---- everything at once, in every order */
 
 enum { TASKS = 40, TXS = 6, TX_TASKS = 4, STEPS = 250 };
@@ -407,6 +433,7 @@ int main(void)
         cmocka_unit_test(a_cancellation_by_somebody_else_is_told_as_what_it_is),
         cmocka_unit_test(what_takes_too_long_is_ended_on_the_server),
         cmocka_unit_test(a_server_that_ends_nothing_loses_the_connection),
+        cmocka_unit_test(a_commit_behind_what_could_not_be_ended_fails),
         cmocka_unit_test_teardown(whatever_happens_nobody_pays_for_somebody_else, tell_seed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
