@@ -199,13 +199,13 @@ each("a session that is idle", function(_, module)
   it("may be ended by an operator: nobody notices", function()
     start()
     local ended = 0
-    for _ = 1, 15 do
+    for _ = 1, 8 do
       use()
       sessions.wait_idle(db, name)
       ended = ended + sessions.end_idle(db, name)
       use()
     end
-    assert.is_true(ended >= 15, ended .. " were ended")
+    assert.is_true(ended >= 8, ended .. " were ended")
     assert.is_true(#sessions.list(db, name) <= POOL_MAX)
   end)
 
@@ -229,7 +229,7 @@ each("a session that is idle", function(_, module)
     it("may be lost on the way, nobody notices: " .. how, function()
       local way = proxy.start { to = module.shared().port }
       start { port = way.port }
-      for _ = 1, 10 do
+      for _ = 1, 6 do
         use()
         sessions.wait_idle(db, name)
         way[how](way)
@@ -237,7 +237,7 @@ each("a session that is idle", function(_, module)
         fiber.sleep(0.02) -- until it has been seen
         use()
       end
-      assert.is_true(way.accepted > 10, way.accepted .. " connections")
+      assert.is_true(way.accepted > 6, way.accepted .. " connections")
     end)
   end
 end)
