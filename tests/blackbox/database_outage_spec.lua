@@ -107,7 +107,8 @@ each("a database server", function(kind, module)
         seen.slowest = math.max(seen.slowest, now - sent[id])
         seen.last_error = now
         seen.refused = seen.refused + 1
-        return res.status == 503 and "refused", "status " .. res.status
+        local told = res.status == 503 or res:json().kind == "unknown_outcome"
+        return told and "refused", "status " .. res.status
       end,
     }
     local ok, err = pcall(function()
