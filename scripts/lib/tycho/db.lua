@@ -16,7 +16,7 @@
 --- statement that takes too long (`query_timeout`) `timeout`, a violated constraint `conflict`,
 --- with the fields `constraint`, `table` and `column` as far as the database tells them. The field
 --- `detail` is the SQLSTATE, or SQLite's name of the error. `unknown_outcome`: the connection was
---- lost while a commit was on its way.
+--- lost while a commit, or a single statement that writes, was on its way.
 
 local core = require "tycho.core.db"
 local batch = require "tycho._private.db_batch"
