@@ -106,7 +106,7 @@ static void only_urls_of_files_are_taken(void **state)
                                         "sqlite:///",
                                         "sqlite:data/",
                                         "sqlite:data.db?mode=ro",
-                                        "postgres://localhost/x"};
+                                        "mongodb://localhost/x"};
     struct place place;
 
     place_make(&place);
