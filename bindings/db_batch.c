@@ -84,7 +84,7 @@ static int unpack_item(lua_State *L)
         lua_rawgeti(L, ITEM_AT, i);
     int count = (int)luaL_checkinteger(L, ITEM_AT + 3);
 
-    luaL_checkstack(L, count, "too many values");
+    luaL_checkstack(L, count + LUA_MINSTACK, "too many values");
     for (int i = 0; i < count; i++)
         lua_rawgeti(L, ITEM_AT, 4 + i);
     return count;

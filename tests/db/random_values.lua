@@ -24,10 +24,12 @@ local double = ffi.new "union { double number; uint32_t half[2]; }"
 ---Any double but those that are no numbers: all magnitudes are as likely.
 ---@return number
 function random.double()
-  repeat
-    double.half[0] = math.random(0, 0xffff) * 0x10000 + math.random(0, 0xffff)
-    double.half[1] = math.random(0, 0xffff) * 0x10000 + math.random(0, 0xffff)
-  until double.number - double.number == 0
+  local high
+  repeat -- LuaJIT takes the bits of some that are no numbers for other values: they are not read
+    high = math.random(0, 0xffff)
+  until bit.band(high, 0x7ff0) ~= 0x7ff0
+  double.half[0] = math.random(0, 0xffff) * 0x10000 + math.random(0, 0xffff)
+  double.half[1] = high * 0x10000 + math.random(0, 0xffff)
   return double.number
 end
 
