@@ -81,7 +81,10 @@ function said.last_words(folder, count)
   return table.concat(lines, "\n", math.max(1, #lines - count + 1))
 end
 
-local function sanitizer_report(folder)
+---What a sanitizer said of the server in this folder; nil: nothing.
+---@param folder string
+---@return string?
+function said.sanitizer_report(folder)
   for _, name in ipairs(fs.list(folder)) do
     local text = name:find "^sanitizer%." and fs.read(folder .. "/" .. name) or ""
     if text:find "ERROR: " or text:find "WARNING: Thread" or text:find "runtime error: " then
@@ -111,7 +114,7 @@ end
 ---@param expects? "crash"
 ---@return string? complaint
 function said.complaint(folder, expects)
-  local report, log = sanitizer_report(folder), folder .. "/tycho.log"
+  local report, log = said.sanitizer_report(folder), folder .. "/tycho.log"
   if report then
     return "a sanitizer complains:\n" .. report
   elseif said.has(log, "something was left open at the end") then

@@ -463,7 +463,10 @@ end
 -- takes an error of a listener for its own, and ends.
 local function show_last_words()
   for _, self in ipairs(live) do
-    local ok, words = pcall(said.last_words, self.folder, 8)
+    local ok, words = pcall(function()
+      local report = said.sanitizer_report(self.folder)
+      return (report and report:sub(1, 8000) .. "\n" or "") .. said.last_words(self.folder, 8)
+    end)
     io.stderr:write(("\n---- the server in %s said at the end:\n%s\n----\n"):format(
       self.folder, ok and words or "(" .. tostring(words) .. ")"))
   end
