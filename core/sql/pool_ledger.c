@@ -266,10 +266,12 @@ bool pool_ledger_is_wanted(const struct pool_ledger *ledger)
     return since && now < since + FRESH_MS && atomic_load(&ledger->entry->wanted_by) != ledger->me;
 }
 
-static unsigned count_owners(const struct pool_ledger *ledger)
+/* Processes that hold places, and the one that wants one. Looked at once: others change it
+ * meanwhile. */
+static unsigned count_users(const struct pool_ledger *ledger)
 {
-    uint64_t owner[OWNERS_MAX];
-    unsigned count = 0;
+    uint64_t owner[OWNERS_MAX] = {atomic_load(&ledger->entry->wanted_by)};
+    unsigned count = 1;
 
     for (unsigned i = 0; i < POOL_PLACES_MAX && count < OWNERS_MAX; i++) {
         uint64_t found = atomic_load(&ledger->entry->place[i]);
@@ -287,15 +289,8 @@ static unsigned count_owners(const struct pool_ledger *ledger)
 
 bool pool_ledger_is_greedy(const struct pool_ledger *ledger, unsigned held)
 {
-    uint64_t hungry = atomic_load(&ledger->entry->wanted_by);
-    unsigned users = count_owners(ledger) + 1;
+    unsigned users = count_users(ledger);
 
-    for (unsigned i = 0; i < POOL_PLACES_MAX; i++) {
-        if (atomic_load(&ledger->entry->place[i]) == hungry) {
-            users--; /* it was counted twice */
-            break;
-        }
-    }
     if (users > ledger->max)
         return held > 0; /* in turns */
     return held > (ledger->max + users - 1) / users;
