@@ -191,10 +191,11 @@ static char *read_bytes(struct ty_sql_value *value, enum ty_sql_type type, const
 static char *read_typed(lua_State *L, int index, struct ty_sql_value *value, char *to)
 {
     int kind = kind_of(L, index);
+    enum ty_sql_type type = kind < 0 ? TY_SQL_BLOB : kind_types[kind]; /* measured: it is one */
     struct ty_slice text = typed_text(L, index, 1), other = typed_text(L, index, 2);
 
-    to = read_bytes(value, kind_types[kind], text.data, text.len, to);
-    if (kind_types[kind] != TY_SQL_ARRAY)
+    to = read_bytes(value, type, text.data, text.len, to);
+    if (type != TY_SQL_ARRAY)
         return to;
     memcpy(to, other.data, other.len);
     value->other_len = other.len;

@@ -156,10 +156,10 @@ void ty_mysql_stmt_free(struct ty_mysql_stmt *stmt)
 
 static void bind_bytes(MYSQL_BIND *bind, enum enum_field_types type, const char *data, size_t len)
 {
-    static char nothing[1];
+    static const char nothing[1] = ""; /* NULL would be NULL */
 
     bind->buffer_type = type;
-    bind->buffer = data ? (void *)(uintptr_t)data : nothing; /* NULL would be NULL */
+    bind->buffer = (void *)(uintptr_t)(data ? data : nothing); /* it is only read */
     bind->buffer_length = len;
     bind->length_value = len;
     bind->length = &bind->length_value;
