@@ -30,6 +30,7 @@ end
 local BASE = 18480
 local database = dofile(HERE .. "/database.lua")
 local DATABASE -- its URL; nil: there is none
+local PGMOON = os.getenv "PGMOON" -- the folder that has pgmoon/init.lua
 local ENDPOINTS = {
   { name = "plaintext", path = "/plaintext", floor = { nginx = 0.95, bare = 1.2 } },
   { name = "pipelined", path = "/plaintext", script = "pipeline.lua" },
@@ -209,12 +210,13 @@ local function start_all()
     HERE, BASE, RUN, url and ("--set databases.default.url=%s --set app.database=true"):format(url)
     or ""), nil, true)
   if available("nginx") then
-    local conf = read(HERE .. "/peers/nginx.conf.in"):gsub("@(%w+)@", {
-      RUN = RUN, PORT = BASE + 1, HERE = capture("cd " .. HERE .. "/peers && pwd"):gsub("\n", ""),
+    local conf = read(HERE .. "/peers/nginx.conf.in"):gsub("@([%w_]+)@", {
+      RUN = RUN, PORT = BASE + 1, PGMOON = PGMOON or "", DATABASE_PORT = BASE + 9,
+      HERE = capture("cd " .. HERE .. "/peers && pwd"):gsub("\n", ""),
     })
     write(RUN .. "/nginx.conf", conf)
     add("nginx", BASE + 1, ("nginx -p %s -e %s/nginx-error.log -c %s/nginx.conf -g 'daemon off;'")
-      :format(RUN, RUN, RUN))
+      :format(RUN, RUN, RUN), nil, PGMOON)
   end
   local bare = options.program:match("^(.*)/[^/]*$") .. "/bench_bare"
   if read(bare) then

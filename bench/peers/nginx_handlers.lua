@@ -29,4 +29,37 @@ function handlers.echo()
   send("application/json", cjson.encode(cjson.decode(ngx.req.get_body_data())))
 end
 
+-- pgmoon has no prepared statements to name: simple queries, on a pool of sixteen connections.
+local function with_database(fn)
+  local pg = require("pgmoon").new {
+    host = "127.0.0.1", port = handlers.database_port, user = "bench", database = "postgres",
+    pool_size = 16, backlog = 4096,
+  }
+  assert(pg:connect())
+  local result = fn(pg)
+  pg:keepalive(60000, 16)
+  return result
+end
+
+local function read(pg)
+  local found = assert(pg:query("SELECT id, randomnumber FROM world WHERE id = "
+    .. math.random(10000)))[1]
+  return { id = found.id, randomNumber = found.randomnumber }
+end
+
+function handlers.db()
+  send("application/json", cjson.encode(with_database(read)))
+end
+
+function handlers.queries()
+  local list = with_database(function(pg)
+    local found = {}
+    for i = 1, tonumber(ngx.req.get_uri_args().n) do
+      found[i] = read(pg)
+    end
+    return found
+  end)
+  send("application/json", cjson.encode(list))
+end
+
 return handlers
