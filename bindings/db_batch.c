@@ -70,9 +70,10 @@ static void on_batch_done(struct ty_sql_op *op)
     free_batch(batch);
 }
 
+/* The first call speaks for all, and notes now who asked: later the fiber may be gone. */
 static void cancel_batch(struct ty_wait *wait)
 {
-    ty_sql_cancel(&((struct batch *)wait)->calls[0]->op);
+    ty_db_call_cancel(&((struct batch *)wait)->calls[0]->wait);
 }
 
 /* Puts what the table at ITEM_AT holds above it: { shape, statement, value count, values... }.

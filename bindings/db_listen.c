@@ -278,6 +278,9 @@ int ty_db_hear(lua_State *L)
 /* deafen(listener) */
 int ty_db_deafen(lua_State *L)
 {
-    close_ear(luaL_checkudata(L, 1, ear_name));
+    struct ear *ear = luaL_checkudata(L, 1, ear_name);
+
+    if (ear->open)
+        close_ear(check_ear(L));
     return 0;
 }

@@ -91,6 +91,17 @@ describe("notifications of " .. support.system, function()
     assert.is_true(listening() <= 1)
   end)
 
+  it("are not closed under whoever waits for them", function()
+    local listener = db.listen "news"
+    local waiter = fiber.spawn(function() return listener:next(5).payload end)
+    fiber.sleep(0)
+    assert.matches("another fiber waits", support.fault(listener.close, listener))
+    db.notify("news", "heard")
+    assert.equal("heard", waiter:join())
+    listener:close()
+    listener:close()
+  end)
+
   it("are heard again after the connection was lost, which is said", function()
     local listener = db.listen "news"
     db.query [[select pg_terminate_backend(pid) from pg_stat_activity

@@ -182,6 +182,19 @@ describe("tycho.db on " .. support.system, function()
       end
     end)
 
+    it("may be slow, and be given up by whoever asked", function()
+      if support.system ~= "postgresql" then
+        return
+      end
+      local ok, err = pcall(fiber.timeout, 0.4, function()
+        db.batch { { "select pg_sleep(20)" }, { "select 1" } }
+      end)
+
+      assert.is_false(ok)
+      assert.equal("timeout", err.kind)
+      assert.equal(0, db.value "select count(*) from people")
+    end)
+
     it("are lists of statements", function()
       assert.matches("statements_spec.lua:%d+: statement 1 of the batch",
         support.fault(function() db.batch { "select 1" } end))

@@ -33,7 +33,7 @@ free_port() {
     done
 }
 
-# begin KIND WORDS-OF-THE-LOG [NAME=VALUE ...]: leaves $folder and $port. PgBouncer says nothing.
+# begin KIND WORDS-OF-THE-LOG [NAME=VALUE ...]: leaves $folder and $port. No words: the port.
 begin() {
     local kind=$1 words=$2 log
     folder=$base/$$.$kind
