@@ -5,6 +5,7 @@ local chaos = require "tests.blackbox.support.chaos"
 local clock = require "tests.blackbox.support.clock"
 local database = require "tests.blackbox.support.database"
 local fiber = require "tycho.fiber"
+local figure = require "tests.blackbox.support.figure"
 local load = require "tests.blackbox.support.load"
 local process = require "tycho.process"
 local proxy = require "tests.blackbox.support.proxy"
@@ -90,15 +91,15 @@ each("a database server that falls silent", function(_, module)
       silence()
       local slowest, failed = ask(MIX) -- on the connections that there are
       assert.is_true(failed > 0)
-      assert.is_true(slowest < QUERY + MARGIN * 2, "statements: " .. slowest)
+      figure.at_most(slowest, QUERY + MARGIN * 2, "seconds for statements")
       slowest, failed = ask(MIX) -- on none
       assert.is_true(failed > 0)
-      assert.is_true(slowest < CONNECT + MARGIN, "connecting: " .. slowest)
+      figure.at_most(slowest, CONNECT + MARGIN, "seconds to connect")
 
       hearing()
       local heard = clock.now()
       clock.eventually(function() return select(2, ask(MIX)) == 0 end, 5, "answers")
-      assert.is_true(clock.now() - heard < BACK + MARGIN, clock.now() - heard)
+      figure.at_most(clock.now() - heard, BACK + MARGIN, "seconds until all is well")
     end)
     run:stop()
     local others = run:join().ledger

@@ -1,10 +1,10 @@
 -- Random streams of requests, damaged here and there and cut into pieces, are read by the server as
 -- by a second reader: the same requests, and nothing behind the first thing that is wrong.
 
-local clock = require "tests.blackbox.support.clock"
 local fiber = require "tycho.fiber"
 local random = require "tests.soak.random"
 local reader = require "tests.blackbox.support.reader"
+local seed = require "tests.support.seed"
 local server = require "tests.blackbox.support.server"
 
 local APP = [[
@@ -163,16 +163,16 @@ describe("random streams of requests", function()
 
   it("are read as a second reader reads them, however they are cut", function()
     local s = server.start { scripts = { ["app/main.lua"] = APP } }
-    local seed = tonumber(os.getenv "TYCHO_TEST_SEED") or math.floor(clock.now() * 1000) % 1e6
+    local start = seed()
     local rounds = os.getenv "TYCHO_TEST_LONG" == "1" and 100000 or 3000
     local endings, read = {}, 0
 
     local function client(number)
-      local luck = random.new(seed * 8 + number)
+      local luck = random.new(start * 8 + number)
       for _ = 1, rounds / 8 do
         local ok, count, ending = pcall(compare, s, make_stream(luck), luck)
         if not ok then
-          error(("seed %d: %s"):format(seed, tostring(count)), 0)
+          error(("TYCHO_TEST_SEED=%d: %s"):format(start, tostring(count)), 0)
         end
         read, endings[ending] = read + count, (endings[ending] or 0) + 1
       end

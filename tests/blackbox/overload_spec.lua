@@ -2,11 +2,12 @@
 --
 -- TYCHO_TEST_LONG=1 sends for longer, which is what docs/promises.md tells of.
 
+local figure = require "tests.blackbox.support.figure"
 local server = require "tests.blackbox.support.server"
 local storm = require "tests.blackbox.support.storm"
 
 local LONG = os.getenv "TYCHO_TEST_LONG" == "1"
-local ATTEMPTS, PEAK, SECONDS = 3, LONG and 5 or 1.5, LONG and 20 or 3.5
+local PEAK, SECONDS = LONG and 5 or 1.5, LONG and 20 or 3.5
 -- A storm is noticed within about 0.15 s, and those let in till then wait: that is more than one in
 -- a hundred of a few seconds, so beginnings count in the long form only.
 local LOADS = { 2, 5 }
@@ -27,28 +28,28 @@ local function assert_accounted(run)
   run.health.admin:assert_all_ok(10)
 end
 
--- What speed there was, or what was missing.
 local function measure(s)
-  local said, faults = {}, {}
-  local function want(ok, text, ...)
-    faults[#faults + 1] = not ok and text:format(...) or nil
-  end
   local peak = storm.peak(s, PEAK)
   local calm = storm.run(s, peak * 0.9, SECONDS)
-  said[1] = describe_storm(0.9, calm, peak)
+  local said = { describe_storm(0.9, calm, peak) }
   assert_accounted(calm)
   for _, times in ipairs(LOADS) do
     local run = storm.run(s, peak * times, SECONDS)
     local livez = math.max(run.health.main:percentile(0.99), run.health.admin:percentile(0.99))
     said[#said + 1] = describe_storm(times, run, peak)
     assert_accounted(run)
-    want(run.shed > 0, "%gx: nobody refused", times)
-    want(run.goodput >= 0.9 * peak, "%gx: goodput", times)
-    want(run.settled_p99 <= 2 * calm.settled_p99, "%gx: p99", times)
-    want(not LONG or run.p99 <= 2 * calm.p99, "%gx: p99 with the beginning", times)
-    want(livez <= 0.25, "%gx: /livez", times)
+    local all = table.concat(said, "\n")
+    assert.is_true(run.shed > 0, all)
+    figure.at_least(run.goodput, 0.9 * peak, all .. "\ngoodput")
+    figure.at_most(run.settled_p99, 2 * calm.settled_p99, all .. "\np99")
+    figure.at_most(livez, 0.25, all .. "\n/livez")
+    if LONG then
+      figure.at_most(run.p99, 2 * calm.p99, all .. "\np99 with the beginning")
+    end
   end
-  return faults, table.concat(said, "\n")
+  if LONG then
+    io.stderr:write(table.concat(said, "\n"), "\n")
+  end
 end
 
 describe("a worker that gets more than it can do", function()
@@ -65,17 +66,7 @@ describe("a worker that gets more than it can do", function()
     if server.is_instrumented() then
       return pending "a program with sanitizers takes as long to refuse as to answer"
     end
-    local faults, said
-    for _ = 1, ATTEMPTS do -- other work on the machine is no fault of the server
-      faults, said = measure(s)
-      if #faults == 0 then
-        break
-      end
-    end
-    if LONG or #faults > 0 then
-      io.stderr:write(said, "\n")
-    end
-    assert.same({}, faults, said)
+    figure.attempt(function() measure(s) end)
   end)
 
   it("has every request it refused in its metrics", function()

@@ -4,11 +4,12 @@ local bit = require "bit"
 local ffi = require "ffi"
 local int64 = require "tycho.int64"
 local json = require "tycho.json"
+local seed = require "tests.support.seed"
 
 local random = {}
 
 ---With which it all can be had again: TYCHO_TEST_SEED.
-random.seed = tonumber(os.getenv "TYCHO_TEST_SEED") or os.time() % 1000000
+random.seed = seed()
 math.randomseed(random.seed)
 
 local function digits(count)

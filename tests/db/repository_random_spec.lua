@@ -6,6 +6,7 @@ local model = require "tycho.model"
 local query = require "tycho.query"
 local registry = require "tycho._private.model_registry"
 local repository = require "tycho.repository"
+local seed = require "tests.support.seed"
 local support = require "tests.db.support"
 local tables = require "tests.lua.model_tables"
 
@@ -125,8 +126,7 @@ end
 
 describe("a repository on " .. support.system .. " and one in memory", function()
   it("find the same, whatever they are asked", function()
-    local seed = os.time()
-    math.randomseed(seed)
+    math.randomseed(seed())
     tables.create { Item }
     local kept, memory = repository.new(Item), repository.memory(Item)
     for _ = 1, ROWS do
@@ -141,7 +141,7 @@ describe("a repository on " .. support.system .. " and one in memory", function(
 
     for _ = 1, FILTERS do
       local opts = { where = random_filter(2), order = random_order(), with_deleted = maybe(true) }
-      local said = ("seed %d"):format(seed)
+      local said = ("TYCHO_TEST_SEED=%d"):format(seed())
       opts.limit = 1000
       local all = walk(memory, opts)
       assert.equal(all, walk(kept, opts), said)

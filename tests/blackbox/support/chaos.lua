@@ -1,10 +1,11 @@
 --- Kills and stops processes, at random moments that can be had again.
 ---
---- The first use of chance prints its seed; `TYCHO_TEST_SEED=seed` repeats the same choices.
+--- The first use of chance prints its seed; see tests/support/seed.lua.
 
 local clock = require "tests.blackbox.support.clock"
 local ffi = require "ffi"
 local fiber = require "tycho.fiber"
+local seed = require "tests.support.seed"
 
 ffi.cdef "int kill(int pid, int signal);"
 
@@ -18,11 +19,9 @@ local state
 -- xorshift32: the same everywhere, and no other user of math.random disturbs it.
 local function next_number()
   if not state then
-    local seed = tonumber(os.getenv "TYCHO_TEST_SEED")
-      or math.floor(clock.now() * 1e6) % 0x7fffffff + 1
-    chaos.seed = seed
-    state = seed
-    io.stderr:write(("chaos: TYCHO_TEST_SEED=%d\n"):format(seed))
+    state = seed()
+    chaos.seed = state
+    io.stderr:write(("chaos: TYCHO_TEST_SEED=%d\n"):format(state))
   end
   state = bit.bxor(state, bit.lshift(state, 13))
   state = bit.bxor(state, bit.rshift(state, 17))
