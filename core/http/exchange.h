@@ -38,6 +38,8 @@ struct ty_known {
     unsigned parent_count; /* traceparent */
     unsigned state_count;  /* tracestate */
     bool has_coding;
+    bool asks_close; /* by Connection */
+    bool asks_keep;
     struct ty_slice coding; /* Transfer-Encoding */
     struct ty_slice expect;
     struct ty_slice id; /* X-Request-Id */

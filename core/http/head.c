@@ -31,6 +31,14 @@ static unsigned method_of(const llhttp_t *parser)
     }
 }
 
+static void note_connection(struct ty_known *known, struct ty_slice options)
+{
+    if (ty_list_has(options, "close"))
+        known->asks_close = true;
+    if (ty_list_has(options, "keep-alive"))
+        known->asks_keep = true;
+}
+
 /* Names are told apart by their length first, which leaves one comparison for most. */
 static void note(struct ty_exchange *ex, const struct ty_header *header)
 {
@@ -46,7 +54,9 @@ static void note(struct ty_exchange *ex, const struct ty_header *header)
             known->expect = header->value;
         break;
     case sizeof("tracestate") - 1:
-        if (ty_slice_same(header->name, "tracestate", 10) && known->state_count++ == 0)
+        if (ty_slice_same(header->name, "connection", 10))
+            note_connection(known, header->value);
+        else if (ty_slice_same(header->name, "tracestate", 10) && known->state_count++ == 0)
             known->state = header->value;
         break;
     case sizeof("traceparent") - 1:
@@ -113,10 +123,21 @@ static bool take_target(struct ty_http_conn *conn, const char *head)
     return true;
 }
 
+/* llhttp misses tokens that a tab is behind, and is told what it would not see: it must go on, or
+ * not, as we do. */
+static void take_connection(struct ty_exchange *ex, llhttp_t *parser)
+{
+    const struct ty_known *known = &ex->known;
+
+    ex->keep_alive = !known->asks_close && (ex->minor_one || known->asks_keep);
+    parser->flags &= (uint16_t) ~(F_CONNECTION_CLOSE | F_CONNECTION_KEEP_ALIVE);
+    parser->flags |= ex->keep_alive ? F_CONNECTION_KEEP_ALIVE : F_CONNECTION_CLOSE;
+}
+
 static bool take_framing(struct ty_http_conn *conn)
 {
     struct ty_exchange *ex = conn->ex;
-    const llhttp_t *parser = &conn->parser;
+    llhttp_t *parser = &conn->parser;
 
     if (ex->known.has_coding) {
         enum ty_coding coding = ty_coding_parse(ex->known.coding);
@@ -125,10 +146,11 @@ static bool take_framing(struct ty_http_conn *conn)
             return refuse(conn, TY_REFUSE_FRAMING);
         if (coding == TY_CODING_UNKNOWN)
             return refuse(conn, TY_REFUSE_CODING);
+        parser->flags |= F_CHUNKED; /* so it is, also with a tab behind it */
     }
     ex->is_chunked = (parser->flags & F_CHUNKED) != 0;
     ex->req.has_body = (parser->flags & (F_CHUNKED | F_CONTENT_LENGTH)) != 0;
-    ex->keep_alive = llhttp_should_keep_alive(parser);
+    take_connection(ex, parser);
 
     if (ex->known.expect.data && ex->minor_one) {
         if (!ty_slice_same(ex->known.expect, "100-continue", 12))

@@ -330,6 +330,7 @@ static void begin(struct ty_http_conn *conn)
     conn->deadline = TY_DEADLINE_NONE;
     conn->refusal = TY_REFUSE_NONE;
     conn->blank = 0;
+    conn->parser.method = HTTP_GET; /* until it has one: not the one before it */
 }
 
 static void complete(struct ty_http_conn *conn, const char *end)

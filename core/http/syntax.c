@@ -148,21 +148,39 @@ struct ty_slice ty_slice_trim(const char *data, size_t len)
     return (struct ty_slice){data, len};
 }
 
+/* The item of a list at `*at`, which goes on behind it: there is none behind the value's end. */
+static struct ty_slice next_item(struct ty_slice value, size_t *at)
+{
+    const char *comma = *at < value.len ? memchr(value.data + *at, ',', value.len - *at) : NULL;
+    size_t start = *at, end = comma ? (size_t)(comma - value.data) : value.len;
+
+    *at = end + 1;
+    return ty_slice_trim(value.data + start, end - start);
+}
+
+bool ty_list_has(struct ty_slice value, const char *lower)
+{
+    size_t len = strlen(lower);
+
+    for (size_t at = 0; at < value.len;) {
+        if (ty_slice_same(next_item(value, &at), lower, len))
+            return true;
+    }
+    return false;
+}
+
 enum ty_coding ty_coding_parse(struct ty_slice value)
 {
     unsigned count = 0;
     bool is_last_chunked = false;
 
     for (size_t at = 0; at <= value.len;) {
-        const char *comma = at < value.len ? memchr(value.data + at, ',', value.len - at) : NULL;
-        size_t end = comma ? (size_t)(comma - value.data) : value.len;
-        struct ty_slice item = ty_slice_trim(value.data + at, end - at);
+        struct ty_slice item = next_item(value, &at);
 
         if (is_last_chunked || !ty_http_is_token(item))
             return TY_CODING_BAD;
         is_last_chunked = ty_slice_same(item, "chunked", 7);
         count++;
-        at = end + 1;
     }
     if (!is_last_chunked)
         return TY_CODING_BAD;

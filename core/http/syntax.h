@@ -15,6 +15,9 @@ enum ty_coding {
 /* The value of Transfer-Encoding. */
 enum ty_coding ty_coding_parse(struct ty_slice value);
 
+/* Is the token one of the value's list? `lower` is in lower case. */
+bool ty_list_has(struct ty_slice value, const char *lower);
+
 struct ty_target {
     struct ty_slice path; /* raw; "*" for the whole server */
     struct ty_slice query;

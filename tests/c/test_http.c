@@ -227,25 +227,85 @@ static void an_old_client_gets_its_connection_closed_or_kept_as_it_asks(void **s
     stop(&f);
 }
 
+/* Asks twice with these fields, in one write: is there a second answer? */
+static bool is_kept_by(struct fixture *f, const char *version, const char *fields)
+{
+    struct ty_buf in = {0};
+    char text[256];
+    int fd = dial(f);
+
+    snprintf(text, sizeof(text), "GET /hello HTTP/%s\r\nHost: a\r\n%s\r\n\r\n", version, fields);
+    say(f, fd, text);
+    struct answer answer = await_answer(f, fd, &in, 0);
+    bool is_kept = strcmp(field(&answer, "Connection"), "close") != 0;
+
+    answer_close(&answer);
+    if (is_kept) {
+        say(f, fd, text);
+        answer = await_answer(f, fd, &in, 0);
+        assert_int_equal(answer.status, 200);
+        answer_close(&answer);
+    } else {
+        await_close(f, fd, &in);
+        assert_int_equal(in.len, 0);
+    }
+    close(fd);
+    ty_buf_close(&in);
+    return is_kept;
+}
+
 static void a_client_that_asks_for_the_end_gets_it(void **state)
 {
+    static const char *const fields[] = {
+        "Connection: close",
+        "Connection: foo , CLOSE",
+        "Connection: close\t",
+        "Connection: close \t ",
+        "Connection:\tclose\t",
+        "Connection: close\t, foo",
+        "Connection: keep-alive\t,\tclose\t",
+        "Connection: keep-alive, close",
+        "Connection: close, keep-alive",
+        "Connection: ,, close,",
+        "Connection: foo\r\nConnection: close\t",
+        "Connection: close\t\r\nConnection: keep-alive",
+    };
     struct fixture f;
-    struct ty_buf in = {0};
 
     (void)state;
     prepare(&f);
     start(&f);
-    int fd = dial(&f);
+    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+        if (is_kept_by(&f, "1.1", fields[i]) || is_kept_by(&f, "1.0", fields[i]))
+            fail_msg("\"%s\" is not taken for a wish to close", fields[i]);
+    }
+    stop(&f);
+}
 
-    say(&f, fd, "GET /hello HTTP/1.1\r\nHost: a\r\nConnection: foo , CLOSE\r\n\r\n");
-    struct answer answer = await_answer(&f, fd, &in, 0);
+static void a_client_that_does_not_ask_for_the_end_is_kept(void **state)
+{
+    static const char *const fields[] = {
+        "Connection: closed",
+        "Connection: close x",
+        "Connection: \"close\"",
+        "Connection: close;q=1",
+        "Connection: keep-alive\t",
+        "Connection: keep-alive, x\t",
+        "Connection: x\t,keep-alive ",
+        "Proxy-Connection: close\r\n"
+        "Connection: keep-alive",
+    };
+    struct fixture f;
 
-    assert_string_equal(field(&answer, "Connection"), "close");
-    await_close(&f, fd, &in);
-    assert_int_equal(in.len, 0);
-    answer_close(&answer);
-    close(fd);
-    ty_buf_close(&in);
+    (void)state;
+    prepare(&f);
+    start(&f);
+    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+        bool is_kept = is_kept_by(&f, "1.0", fields[i]);
+
+        if (!is_kept_by(&f, "1.1", fields[i]) || is_kept != (i > 3))
+            fail_msg("\"%s\" is misread", fields[i]);
+    }
     stop(&f);
 }
 
@@ -492,6 +552,7 @@ int main(void)
         cmocka_unit_test(head_has_the_fields_of_get_and_no_body),
         cmocka_unit_test(an_old_client_gets_its_connection_closed_or_kept_as_it_asks),
         cmocka_unit_test(a_client_that_asks_for_the_end_gets_it),
+        cmocka_unit_test(a_client_that_does_not_ask_for_the_end_is_kept),
         cmocka_unit_test(an_upgrade_that_is_not_taken_is_a_request_like_any_other),
         cmocka_unit_test(a_client_that_waits_for_100_continue_gets_it_once),
         cmocka_unit_test(malformed_answers_are_refused_and_leave_the_request_open),

@@ -46,6 +46,11 @@ static const struct hostile framing[] = {
     BAD("TE on 1.0", "POST /echo HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
     BAD("TE and CL on 1.0", "POST /echo HTTP/1.0\r\nContent-Length: 1\r\n"
                             "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+    BAD("CL and TE with a tab",
+        POST "Content-Length: 3\r\nTransfer-Encoding: chunked\t\r\n\r\n0\r\n\r\n"),
+    BAD("TE with a tab inside", POST "Transfer-Encoding: chun\tked\r\n\r\n0\r\n\r\n"),
+    FINE("TE with a tab behind it",
+         POST "Transfer-Encoding: chunked \t\r\n\r\n3\r\nabc\r\n0\r\n\r\n"),
     FINE("TE in capitals", POST "Transfer-Encoding: CHUNKED\r\n\r\n3\r\nabc\r\n0\r\n\r\n"),
     FINE("TE name in capitals", POST "TRANSFER-ENCODING: chunked\r\n\r\n0\r\n\r\n"),
     BAD("CL empty", POST "Content-Length: \r\n\r\n"),
@@ -204,6 +209,29 @@ static void check_all(const struct hostile *list, size_t count)
     for (size_t i = 0; i < count; i++)
         check(&f, &list[i]);
     WAIT_FOR(&f, ty_http_server_counts(f.server).connections == 0);
+    stop(&f);
+}
+
+static void a_refusal_behind_a_HEAD_request_has_a_body(void **state)
+{
+    struct fixture f;
+    struct ty_buf in = {0};
+
+    (void)state;
+    prepare(&f);
+    start(&f);
+    int fd = dial(&f);
+
+    say(&f, fd, "HEAD /show HTTP/1.1\r\n" H "\r\n");
+    struct answer answer = await_answer(&f, fd, &in, 1);
+    answer_close(&answer);
+    say(&f, fd, "\x01");
+    answer = await_answer(&f, fd, &in, 0);
+    assert_int_equal(answer.status, 400);
+    assert_non_null(strstr(answer.body, "request_id"));
+    answer_close(&answer);
+    close(fd);
+    ty_buf_close(&in);
     stop(&f);
 }
 
@@ -369,6 +397,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ambiguous_framing_ends_the_connection),
+        cmocka_unit_test(a_refusal_behind_a_HEAD_request_has_a_body),
         cmocka_unit_test(malformed_lines_end_the_connection),
         cmocka_unit_test(the_host_is_present_single_and_valid),
         cmocka_unit_test(every_refusal_is_the_same_wherever_its_bytes_are_split),
