@@ -32,7 +32,8 @@ static void on_tick(int signal, siginfo_t *info, void *context)
 {
     int error = errno;
     unsigned head = atomic_load_explicit(&sampling.head, memory_order_relaxed);
-    uint32_t weight = 1 + (info->si_overrun > 0 ? (uint32_t)info->si_overrun : 0);
+    bool has_missed = info->si_code == SI_TIMER && info->si_overrun > 0; /* others have no count */
+    uint32_t weight = 1 + (has_missed ? (uint32_t)info->si_overrun : 0);
 
     (void)signal;
     if (!sampling.ring)
