@@ -2,23 +2,27 @@
 
 local contract = require "tests.lua.repository_contract"
 local db = require "tycho.db"
+local edges = require "tests.lua.repository_edges"
 local model = require "tycho.model"
 local registry = require "tycho._private.model_registry"
 local repository = require "tycho.repository"
 local support = require "tests.db.support"
 local tables = require "tests.lua.model_tables"
 
-local is_made = false
+local is_made = {}
+
+local function kept_in_tables(models)
+  if not is_made[models[1]] then
+    tables.create(models)
+    is_made[models[1]] = true
+  end
+  tables.empty(models)
+  return repository.new
+end
 
 describe("a repository on " .. support.system, function()
-  contract(function(models)
-    if not is_made then
-      tables.create(models)
-      is_made = true
-    end
-    tables.empty(models)
-    return repository.new
-  end)
+  contract(kept_in_tables)
+  edges(kept_in_tables, true)
 
   it("is not disturbed by a column that a later version has added", function()
     local Early = registry.isolate(model.define, "rl_things",

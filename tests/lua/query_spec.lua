@@ -188,6 +188,7 @@ describe("tycho.query", function()
 
       assert.equal(4, orders:order("id"):count())
       assert.equal(2, orders:select("state"):where({ state__ne = db.null }):distinct():count())
+      assert.equal(4, orders:distinct():count())
       assert.equal(1, orders:offset(3):count())
       assert.is_true(orders:where({ state = "PAID" }):order("id"):exists())
       assert.is_false(orders:where({ state = "GONE" }):exists())
@@ -277,6 +278,16 @@ describe("tycho.query", function()
 
       assert.same({ id = 1, email = "ann@example.com", hits = 7 }, row)
       assert.equal(2, gone.changes)
+    end)
+
+    it("sets a column to another column, or to what a query finds", function()
+      local orders = query.from("q_orders"):select(query.sql "max(amount)")
+      query.update("q_users"):set({ team = query.column "email", hits = orders })
+        :where({ id = 1 }):exec()
+
+      local row = query.from("q_users"):where({ id = 1 }):one()
+
+      assert.same({ "ann@example.com", 40 }, { row.team, row.hits })
     end)
 
     it("changes and deletes everything only when told so", function()

@@ -1,4 +1,5 @@
 local contract = require "tests.lua.repository_contract"
+local edges = require "tests.lua.repository_edges"
 local repository = require "tycho.repository"
 local tables = require "tests.lua.model_tables"
 
@@ -25,12 +26,12 @@ local function kept_in_memory(models)
   return new
 end
 
-local is_made = false
+local is_made = {}
 
 local function kept_in_tables(models)
-  if not is_made then
+  if not is_made[models[1]] then
     tables.create(models)
-    is_made = true
+    is_made[models[1]] = true
   end
   tables.empty(models)
   return repository.new
@@ -38,8 +39,10 @@ end
 
 describe("a repository in memory", function()
   contract(kept_in_memory)
+  edges(kept_in_memory, false)
 end)
 
 describe("a repository in a database", function()
   contract(kept_in_tables)
+  edges(kept_in_tables, true)
 end)

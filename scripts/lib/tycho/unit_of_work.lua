@@ -150,7 +150,7 @@ end
 ---```
 ---@return boolean
 function unit_of_work.is_active()
-  return unit.current() ~= nil
+  return unit.is_active()
 end
 
 return unit_of_work

@@ -6,6 +6,7 @@
 --- nothing.
 
 local blame = require "tycho._private.blame"
+local is_list = require "tycho._private.is_list"
 local json = require "tycho.json"
 local suggest = require "tycho._private.suggest"
 
@@ -56,12 +57,16 @@ function filter.is_filter(value)
   return type(value) == "table" and getmetatable(value) ~= Column
 end
 
-local function is_builder(value)
-  return type(value) == "table" and value.is_query == true
+---Is it a query? Not what only says so: a client could have sent it.
+---@return boolean
+function filter.is_query(value)
+  return type(value) == "table" and rawget(value, "is_query") == nil and value.is_query == true
 end
 
+local is_builder = filter.is_query
+
 -- A table that is none is never a condition: a client could have sent it.
-local function is_list(value)
+local function looks_like_list(value)
   return value[1] ~= nil or next(value) == nil
 end
 
@@ -71,12 +76,15 @@ local function is_single(value)
     return true
   end
   local meta = getmetatable(value)
-  return meta ~= nil and meta ~= ARRAY and not value.is_query
+  return meta ~= nil and meta ~= ARRAY and not is_builder(value)
 end
 
+-- What stands behind a nil in a list would be lost, and nobody would know.
 local function check_list(column, op, value)
   if type(value) ~= "table" then
     blame("%s: %s wants a list, not a %s", column, op, type(value))
+  elseif not is_builder(value) and not is_list(value) then
+    blame("%s: %s wants a list of values without gaps", column, op)
   end
 end
 
@@ -130,7 +138,7 @@ local function add_named(nodes, key, value)
     nodes[#nodes + 1] = leaf(column, op, value)
   elseif is_single(value) then
     nodes[#nodes + 1] = leaf(key, "eq", value)
-  elseif is_builder(value) or is_list(value) then
+  elseif is_builder(value) or looks_like_list(value) then
     nodes[#nodes + 1] = leaf(key, "in", value)
   else
     blame("%s: a value or a list is wanted; operators stand behind the name (%s__ge)", key, key)

@@ -48,8 +48,8 @@ local function ask(context, row, node)
   local column = context.column(node.column, node.op, node.value)
   local function operand(given)
     if filter.is_column(given) then
-      return row[given.name]
-    elseif filter.is_raw(given) or type(given) == "table" and given.is_query then
+      return row[context.column(given.name).name]
+    elseif filter.is_raw(given) or filter.is_query(given) then
       blame("%s: SQL cannot be run in memory", node.column)
     end
     return context.value(column, given)

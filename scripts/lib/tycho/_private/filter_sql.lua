@@ -20,10 +20,10 @@ end
 
 local function operand(writer, node, value)
   if filter.is_column(value) then
-    return writer:name(value.name)
+    return (writer:other(value.name))
   elseif filter.is_raw(value) then
     return writer:raw(value)
-  elseif type(value) == "table" and value.is_query then
+  elseif filter.is_query(value) then
     return ("(%s)"):format(value:write(writer))
   end
   return writer:value(node.column, value)
@@ -53,7 +53,7 @@ end
 local writers = {}
 
 writers["in"] = function(writer, node, column)
-  if node.value.is_query then
+  if filter.is_query(node.value) then
     return ("%s in %s"):format(column, operand(writer, node, node.value))
   end
   return of_list(writer, node, column)
@@ -61,7 +61,7 @@ end
 
 -- As `ne`: a row without a value is none of the rows meant.
 function writers.not_in(writer, node, column)
-  if not node.value.is_query and #node.value == 0 then
+  if not filter.is_query(node.value) and #node.value == 0 then
     return "1 = 1"
   end
   return ("not (%s)"):format(writers["in"](writer, node, column))

@@ -261,7 +261,8 @@ end
 function Select:write(writer)
   if self.is_counted then
     if self.groups or self.is_distinct or self.limit_n or self.offset_n then
-      local columns = write_columns(writer, self.columns or { filter.raw "1" })
+      local all = not self.is_distinct and { filter.raw "1" } or nil
+      local columns = write_columns(writer, self.columns or all)
       return ('select count(*) as "count" from (%s) as "counted"'):format(
         body_of(self, writer, columns))
     end

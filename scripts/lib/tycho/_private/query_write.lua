@@ -59,10 +59,14 @@ local function write_returning(self, writer)
   return " returning " .. base.write_list(writer, self.returned, writer.aliased)
 end
 
--- A value of a row: SQL, or a parameter.
+-- A value of a row: SQL, a column, a query, or a parameter.
 local function write_value(writer, name, value)
   if filter.is_raw(value) then
     return (writer:raw(value))
+  elseif filter.is_column(value) then
+    return (writer:other(value.name))
+  elseif filter.is_query(value) then
+    return ("(%s)"):format(value:write(writer))
   end
   return (writer:value(name, value))
 end

@@ -9,6 +9,9 @@ local database = require "tycho.db"
 local Writer = {}
 Writer.__index = Writer
 
+-- A function of Lua takes no more arguments than about 8000; databases take 32766 and more.
+local PARAMS_MAX = 7000
+
 local quoted = {} -- names are few, and come again
 
 local function quote(name)
@@ -60,12 +63,20 @@ function Writer:column(name)
   return (self:name(name))
 end
 
+---A column in the place of a value.
+function Writer:other(name)
+  return (self:name(name))
+end
+
 ---A placeholder for a value.
 ---@param value any
 ---@return string sql
 function Writer:param(value)
   local params = self.params
   local n = params.n + 1
+  if n > PARAMS_MAX then
+    blame("one statement has room for %d values: do it in parts", PARAMS_MAX)
+  end
   params.n = n
   params[n] = value == nil and database.null or value
   return "$" .. n

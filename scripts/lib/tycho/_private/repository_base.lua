@@ -148,6 +148,8 @@ local function count_of(self, name, value, default)
   return value
 end
 
+local OFFSET_MAX = 2 ^ 53 - 1 -- a client may ask for any page
+
 local function numbered_page(self, opts, order)
   if opts.cursor or opts.limit then
     blame("%s: page goes with per_page, not with limit and cursor", self.described.name)
@@ -156,8 +158,9 @@ local function numbered_page(self, opts, order)
   local per_page = count_of(self, "per_page", opts.per_page, self.limit)
   local tree = tree_of(self, opts.where, opts.with_deleted)
   local total = self.storage:count(tree)
+  local offset = math.min((page - 1) * per_page, OFFSET_MAX)
   return {
-    items = json.array(self.storage:find(tree, order, per_page, (page - 1) * per_page)),
+    items = json.array(self.storage:find(tree, order, per_page, offset)),
     page = page, per_page = per_page, total = total, pages = math.ceil(total / per_page),
   }
 end
@@ -245,6 +248,9 @@ end
 ---@param fn fun(): ...
 ---@return any ... what `fn` returned
 function Repository:transaction(fn)
+  if type(fn) ~= "function" then
+    blame("%s: a transaction is a function, not a %s", self.described.name, type(fn))
+  end
   return self.storage:transaction(fn)
 end
 

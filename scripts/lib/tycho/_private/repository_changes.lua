@@ -5,6 +5,7 @@ local blame = require "tycho._private.blame"
 local conflicts = require "tycho._private.repository_conflicts"
 local errors = require "tycho.errors"
 local filter = require "tycho._private.filter"
+local is_list = require "tycho._private.is_list"
 local json = require "tycho.json"
 local options = require "tycho.options"
 local rows = require "tycho._private.repository_rows"
@@ -86,8 +87,8 @@ end
 ---@param list table<string, any>[]
 ---@return integer count
 function Repository:insert_many(list)
-  if type(list) ~= "table" or (list[1] == nil and next(list) ~= nil) then
-    blame("%s: a list of rows is wanted", self.described.name)
+  if type(list) ~= "table" or not is_list(list) then
+    blame("%s: a list of rows without gaps is wanted", self.described.name)
   end
   local all = {}
   for i, given in ipairs(list) do
@@ -124,7 +125,18 @@ local function columns_to_update(self, given, by, wanted)
   return list
 end
 
----Makes a row, or changes the one that has the same values in the unique columns `by`.
+-- NULL is the same as nothing, not even NULL, and a key that is counted up is a new one.
+local function is_new(described, row, by)
+  for _, name in ipairs(by) do
+    if row[name] == null or (row[name] == nil and described.by_name[name].identity) then
+      return true
+    end
+  end
+  return false
+end
+
+---Makes a row, or changes the one that has the same values in the unique columns `by`. Where one of
+---these is NULL it makes one: nothing is the same as NULL.
 ---
 ---```lua
 ---local user = users:upsert({ email = email, nickname = name }, { by = { "email" } })
@@ -141,6 +153,9 @@ function Repository:upsert(given, opts)
   end
   rows.check_unique(self.described, opts.by)
   local row = rows.insertion(self.described, given)
+  if is_new(self.described, row, opts.by) then
+    return (written(self, row, self.storage.insert, self.storage, row))
+  end
   local update = columns_to_update(self, given, opts.by, opts.update)
   return (written(self, row, self.storage.upsert, self.storage, row, opts.by, update))
 end
@@ -176,9 +191,24 @@ local function guard_of(self, expected, where)
   return #guard > 0 and guard or nil
 end
 
+-- There is nothing to write; what was said must hold for the row nevertheless.
+local function unchanged(self, key, entity, guard)
+  if not guard then
+    return entity or self:get(key) or raise_missing(self, key)
+  end
+  local tree = key_tree(self, key)
+  tree[#tree + 1] = guard
+  local found = self.storage:find(tree, {}, 1)[1]
+  if not found and self.storage:count(key_tree(self, key)) > 0 then
+    raise_stale(self, key)
+  end
+  return found or raise_missing(self, key)
+end
+
 ---Changes a row. Given an entity, only what differs from it is written, and, where the model has a
 ---version, only if nobody else has changed the row since: else it raises `conflict`, with the
----detail STALE. Given a key, the changes may name the version that is expected.
+---detail STALE. The entity itself stays as it is. Given a key, the changes may name the version
+---that is expected.
 ---
 ---```lua
 ---local user = users:update(user, { nickname = "Ann" })
@@ -195,7 +225,8 @@ function Repository:update(target, changes, opts)
   local key, is_entity = rows.key(self.described, target)
   local differing = rows.changes(self.described, changes, is_entity and target or nil)
   if next(differing) == nil then
-    return is_entity and target or self:get(key) or raise_missing(self, key)
+    local guard = guard_of(self, expected_version(self, key, false, changes), opts.where)
+    return (unchanged(self, key, is_entity and target or nil, guard))
   end
   local updated = self.described.updated
   if updated and differing[updated] == nil then

@@ -41,6 +41,26 @@ local function find_reference(described, name)
   end
 end
 
+local function has_check(column)
+  return column.check ~= nil or column.kind == "enum"
+end
+
+-- The column that has this check of its own.
+local function column_of_check(described, constraint)
+  for _, column in ipairs(described.columns) do
+    local name = column.name
+    if has_check(column) and (constraint == names.check(described.name, name)
+        or constraint == names.check(described.name, name .. "_value")) then
+      return column
+    end
+  end
+end
+
+-- Under the name of a column that is unique or a reference, its check would be taken for that.
+local function is_key(column)
+  return column.unique or column.primary or column.references ~= nil
+end
+
 ---Columns that a constraint is about, or nil.
 ---@param described tycho.model.Table
 ---@param constraint string?
@@ -53,8 +73,10 @@ function conflicts.columns(described, constraint)
   if short == "PRIMARY" or short == names.primary(described.name) then
     return described.primary
   end
+  local checked = column_of_check(described, short)
   return find(described.uniques, short) or find(described.indexes, short)
     or columns_in(described, constraint) or find_reference(described, short)
+    or checked and { checked.name } or nil
 end
 
 -- The model's own name of a check.
@@ -84,8 +106,9 @@ end
 
 local function wanted(described, on_conflict, err)
   local columns = err.columns
+  local checked = err.constraint and column_of_check(described, err.constraint)
   return err.constraint and on_conflict[err.constraint]
-    or columns and on_conflict[table.concat(columns, ",")]
+    or columns and not (checked and is_key(checked)) and on_conflict[table.concat(columns, ",")]
     or err.constraint and on_conflict[check_of(described, err.constraint) or false]
     or is_reference(err) and on_conflict.foreign_key
 end
@@ -112,7 +135,10 @@ end
 local function known_keys(described)
   local known = { foreign_key = true }
   for _, column in ipairs(described.columns) do
-    known[column.name] = column.unique or column.primary or column.references ~= nil
+    known[column.name] = is_key(column) or has_check(column)
+    if has_check(column) then
+      known[names.check(described.name, column.name)] = true
+    end
     if column.references then
       known[names.reference(described.name, column.name)] = true
     end

@@ -214,7 +214,7 @@ function Memory:update(tree, changes)
   return row and change(self, row, changes)
 end
 
-function Memory:delete(tree)
+local function delete(self, tree)
   unit.keep(self)
   local gone, kept = {}, {}
   for _, row in ipairs(meant(self, tree)) do
@@ -231,6 +231,24 @@ function Memory:delete(tree)
   return count
 end
 
+-- What has gone with a row is there again if the row itself may not go.
+function Memory:delete(tree)
+  return unit.transaction(function() return delete(self, tree) end)
+end
+
+---Takes a value out of a column, as a database does for `on delete set null`: nobody has changed
+---the rows, so their versions stay.
+function Memory:let_go(column, value)
+  unit.keep(self)
+  for i, row in ipairs(self.rows) do
+    if row[column] ~= nil and values.equal(row[column], value) then
+      local changed = values.copy(row)
+      changed[column] = nil
+      self.rows[i] = changed
+    end
+  end
+end
+
 ---What is there, to go back to. Rows are not changed but replaced, so the list is enough.
 function Memory:snapshot()
   local list, serial = { unpack(self.rows) }, self.serial
@@ -239,16 +257,9 @@ function Memory:snapshot()
   end
 end
 
-function Memory:transaction(fn)
-  local restore = self:snapshot()
-  local function finish(ok, ...)
-    if not ok then
-      restore()
-      error((...), 0)
-    end
-    return ...
-  end
-  return finish(pcall(fn))
+---What `fn` does to any repository in memory is undone if it raises: they are one database.
+function Memory.transaction(_, fn)
+  return unit.transaction(fn)
 end
 
 return memory

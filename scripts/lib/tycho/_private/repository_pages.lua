@@ -7,6 +7,7 @@
 local blame = require "tycho._private.blame"
 local crypto = require "tycho.crypto"
 local errors = require "tycho.errors"
+local is_list = require "tycho._private.is_list"
 local json = require "tycho.json"
 local rows = require "tycho._private.repository_rows"
 
@@ -39,6 +40,8 @@ end
 function pages.order(described, given)
   if type(given) == "string" then
     given = { given }
+  elseif given ~= nil and (type(given) ~= "table" or not is_list(given)) then
+    blame("order: a list of columns is wanted, each with a - before it or not")
   end
   local order, seen = {}, {}
   for _, text in ipairs(given or default_order(described)) do

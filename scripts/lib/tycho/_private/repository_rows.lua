@@ -96,6 +96,8 @@ function rows.comparable(described, name, op, value)
   local kind = column.kind
   if PARTS[op] and kind ~= "text" and kind ~= "enum" then
     blame("%s: %s is for text, not for the kind %s", name, op, kind)
+  elseif PARTS[op] then
+    rows.value(described, column, value)
   elseif (kind == "json" or kind == "array") and not asks_for_null(op, value) then
     blame("%s: the kind %s cannot be compared", name, kind)
   end
@@ -201,7 +203,9 @@ local function changed(column, value, old, has_old, list)
   if value ~= null then
     written = convert(column, value, list)
   end
-  if has_old and is_same(old, written) then
+  -- A table that was taken out of the entity may have been changed in it.
+  local is_from_it = type(value) == "table" and rawequal(old, value)
+  if has_old and not is_from_it and is_same(old, written) then
     return nil
   end
   return written
@@ -214,6 +218,10 @@ end
 ---@return table<string, any> changes
 function rows.changes(described, given, entity)
   check_names(described, given)
+  if entity and rawequal(given, entity) then
+    blame("%s: the changes are the entity itself: name what changes in a table of their own",
+      described.name)
+  end
   local changes, list = {}, {}
   for _, column in ipairs(described.columns) do
     local name = column.name

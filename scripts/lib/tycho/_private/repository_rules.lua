@@ -5,7 +5,6 @@
 
 local columns = require "tycho._private.model_columns"
 local errors = require "tycho.errors"
-local json = require "tycho.json"
 local names = require "tycho._private.model_names"
 local values = require "tycho._private.model_values"
 
@@ -101,6 +100,23 @@ local function check_references(self, row)
   end
 end
 
+local function refuse(reference)
+  local described, name = reference.storage.described, reference.column.name
+  fail({ described = described }, names.reference(described.name, name), "FOREIGN KEY", { name })
+end
+
+-- What others refer to stays as it is.
+local function check_referrers(self, row, itself)
+  for _, reference in ipairs(self.referrers) do
+    local column = reference.column.references.column
+    local value = itself[column]
+    if value ~= nil and (row[column] == nil or not values.equal(value, row[column]))
+      and reference.storage:has(reference.column.name, value) then
+      refuse(reference)
+    end
+  end
+end
+
 ---Raises what the row would violate. `itself` is what it was before.
 function rules.check(self, row, itself)
   for _, rule in ipairs(self.rules) do
@@ -111,30 +127,31 @@ function rules.check(self, row, itself)
     end
   end
   check_references(self, row)
+  if itself then
+    check_referrers(self, row, itself)
+  end
 end
 
 -- Rows that refer to one that is to go: gone too, or without it, or in the way.
-local function release(self, reference, row)
+local function release(reference, row)
   local column, to = reference.column, reference.column.references
   local storage, value = reference.storage, row[to.column]
   if value == nil or not storage:has(column.name, value) then
     return
   end
-  local tree = { join = "and", { column = column.name, op = "eq", value = value } }
   if to.on_delete == "cascade" then
-    storage:delete(tree)
+    storage:delete { join = "and", { column = column.name, op = "eq", value = value } }
   elseif to.on_delete == "set_null" then
-    while storage:update(tree, { [column.name] = json.null }) do end
+    storage:let_go(column.name, value)
   else
-    fail(self, names.reference(storage.described.name, column.name), "FOREIGN KEY",
-      { column.name })
+    refuse(reference)
   end
 end
 
 ---Does to those that refer to the row what their models say, or raises.
 function rules.release(self, row)
   for _, reference in ipairs(self.referrers) do
-    release(self, reference, row)
+    release(reference, row)
   end
 end
 

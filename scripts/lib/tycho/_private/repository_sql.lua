@@ -13,7 +13,7 @@ local writers = require "tycho._private.repository_writer"
 
 local null, wrap = json.null, writers.wrap
 
-local PARAMS_MAX = 8000 -- in one statement; the least that any of the databases takes is 32766
+local PARAMS_MAX = 1000 -- in one statement: SQLite looks each one up among those before it
 local ROWS_MAX = 500
 local UPSERT_RETRIES = 10 -- two who insert the same row at once are a deadlock to MySQL
 
@@ -249,6 +249,15 @@ function Sql:insert_many(list)
   return #list
 end
 
+-- The key may be among what has changed.
+local function key_after(described, key, changes)
+  local after = {}
+  for _, name in ipairs(described.primary) do
+    after[name] = changes[name] == nil and key[name] or changes[name]
+  end
+  return after
+end
+
 ---Changes the row that the tree means, and counts its version up.
 ---@param tree table
 ---@param changes table<string, any>
@@ -268,7 +277,7 @@ function Sql:update(tree, changes, key)
   if done.changes == 0 then -- of rows that are meant, whether or not they became others
     return nil
   end
-  return fetch(self, key, self.described.primary)
+  return fetch(self, key_after(self.described, key, changes), self.described.primary)
 end
 
 local function upsert_at_once(self, row, by, update)

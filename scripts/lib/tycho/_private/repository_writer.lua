@@ -12,6 +12,7 @@ local writer = {}
 
 local Writer = writers.derive()
 
+local SMALL_MAX = 32767
 local IN_ORDER = { lt = true, le = true, gt = true, ge = true, between = true, order = true }
 
 -- SQLite keeps decimals as text, to be exact. Where more or less is the question, and only there,
@@ -29,16 +30,29 @@ function Writer:column(name, op, value)
   return (self:name(name))
 end
 
+function Writer:other(name)
+  return (self:name(rows.column(self.described, name).name))
+end
+
 ---A canonical value as a parameter.
 function writer.wrap(column, value)
   local param = values.param[column.kind]
   return param and value ~= null and param(value) or value
 end
 
+-- PostgreSQL takes a parameter for what it is compared with, and refuses what has no room there.
+local function is_wide(self, column, value)
+  return column.kind == "smallint" and self.dialect.name == "postgresql" and value ~= null
+    and (value > SMALL_MAX or value < -SMALL_MAX - 1)
+end
+
 function Writer:value(name, value)
   local column = rows.column(self.described, name)
   local placed = self:param(writer.wrap(column, rows.value(self.described, column, value)))
-  return self.as_number and ("cast(%s as numeric)"):format(placed) or placed
+  if self.as_number then
+    return ("cast(%s as numeric)"):format(placed)
+  end
+  return is_wide(self, column, value) and placed .. "::bigint" or placed
 end
 
 ---The condition of a tree, with its word.

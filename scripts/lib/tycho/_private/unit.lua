@@ -15,10 +15,14 @@ function unit.current()
   return count > 0 and fibers.running() and rawget(fibers.context(), KEY) or nil
 end
 
+---@param is_transaction? boolean no unit of work, but undone like one
 ---@return table unit
-function unit.enter()
+function unit.enter(is_transaction)
   local context = fibers.context()
-  local entered = { outer = rawget(context, KEY), kept = {}, undo = {}, context = context }
+  local entered = {
+    outer = rawget(context, KEY), kept = {}, undo = {}, context = context,
+    is_transaction = is_transaction,
+  }
   rawset(context, KEY, entered)
   count = count + 1
   return entered
@@ -32,6 +36,31 @@ function unit.leave(entered, ok)
   for i = ok and 0 or #entered.undo, 1, -1 do
     entered.undo[i]()
   end
+end
+
+local function finish(entered, ok, ...)
+  unit.leave(entered, ok)
+  if not ok then
+    error((...), 0)
+  end
+  return ...
+end
+
+---Runs `fn()`; what it changed in memory is undone if it raises.
+---@param fn fun(): ...
+---@return any ... what `fn` returned
+function unit.transaction(fn)
+  return finish(unit.enter(true), pcall(fn))
+end
+
+---Is the running fiber in a unit of work?
+---@return boolean
+function unit.is_active()
+  local current = unit.current()
+  while current and current.is_transaction do
+    current = current.outer
+  end
+  return current ~= nil
 end
 
 ---Remembers how a store in memory is now, before it is changed: once in each unit.
