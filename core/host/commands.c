@@ -126,7 +126,14 @@ static unsigned awaited(const struct description *description)
     return count;
 }
 
-/* Asks all serving workers, or only the first of them. */
+/* Also one that finishes can be asked what it still runs. */
+static bool can_describe(const struct worker *worker)
+{
+    return (worker->state == WORKER_SERVING || worker->state == WORKER_STOPPING) &&
+           ty_child_channel(worker->child);
+}
+
+/* Asks all workers, or only `max` of them. */
 static struct description *describe(struct master *master, struct client *client, const char *what,
                                     unsigned max)
 {
@@ -143,7 +150,7 @@ static struct description *describe(struct master *master, struct client *client
     uv_timer_start(&description->timer, on_describe_timeout, DESCRIBE_MS, 0);
     for (unsigned i = 0; i < master->worker_count && count < max; i++) {
         struct worker *worker = &master->workers[i];
-        if (worker->state != WORKER_SERVING || !ty_child_channel(worker->child))
+        if (!can_describe(worker))
             continue;
         ty_channel_sendf(ty_child_channel(worker->child), -1,
                          "{\"type\":\"describe\",\"what\":\"%s\",\"token\":%" PRIu64 "}", what,

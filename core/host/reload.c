@@ -73,6 +73,13 @@ static void log_outcome(const struct reload *reload, const struct reload_result 
         ty_log(TY_LOG_WARN, "host", &context, "%s", result->warning);
 }
 
+/* Not before the server has said that it is ready, nor after it has said that it stops. */
+static void tell_manager(const struct reload *reload, const char *state)
+{
+    if (reload->master->is_ready && !reload->is_cancelled)
+        ty_notify_send(&reload->master->notify, state);
+}
+
 static void finish(struct reload *reload, enum reload_outcome outcome, const char *text)
 {
     struct master *master = reload->master;
@@ -95,7 +102,7 @@ static void finish(struct reload *reload, enum reload_outcome outcome, const cha
     if (!ask.is_said && (outcome == RELOAD_COMMITTED || ask.kind != RELOAD_FIRST))
         log_outcome(reload, &result, ask.kind); /* a start that fails is said aloud */
     if (ask.kind != RELOAD_FIRST)
-        ty_notify_send(&master->notify, "READY=1");
+        tell_manager(reload, "READY=1");
     if (ask.done)
         ask.done(&result, ask.arg);
     begin(reload);
@@ -182,7 +189,8 @@ static void on_prepare_timeout(uv_timer_t *timer)
 }
 
 /* Whoever serves must have it; whoever starts to serve meanwhile gets it too. So does one that has
- * been told to and has not said so yet: it may begin with the old one at any moment. */
+ * been told to and has not said so yet: it may begin with the old one at any moment. One that
+ * finishes need not: its successor loads what is decided. */
 static void look_at_prepare(struct reload *reload)
 {
     struct master *master = reload->master;
@@ -190,7 +198,8 @@ static void look_at_prepare(struct reload *reload)
 
     for (unsigned i = 0; i < master->worker_count; i++) {
         struct worker *worker = &master->workers[i];
-        if (worker->state != WORKER_SERVING && !worker->committed)
+        if (worker->state == WORKER_STOPPING ||
+            (worker->state != WORKER_SERVING && !worker->committed))
             continue;
         if (!worker->offered)
             ty_worker_prepare(worker, reload->next);
@@ -295,7 +304,7 @@ static void begin(struct reload *reload)
         return;
     }
     if (reload->asks[0].kind != RELOAD_FIRST)
-        ty_notify_send(&reload->master->notify, "RELOADING=1");
+        tell_manager(reload, "RELOADING=1");
     begin_next(reload);
 }
 

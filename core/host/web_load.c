@@ -169,6 +169,11 @@ void ty_web_prepare(struct web *web, uint64_t number, int bundle_fd)
         tell_failed(web, number, error.message);
         return;
     }
+    if (web->is_stopping) { /* it will never be needed, and would be one more to wait for */
+        tell(web, "gone", number);
+        ty_bundle_unref(bundle);
+        return;
+    }
     held = ty_zalloc(sizeof(*held));
     held->web = web;
     held->number = number;

@@ -96,6 +96,8 @@ void ty_web_stop(struct web *web, uint64_t timeout_ms, bool with_others)
     web->stop_ms = ty_now_ms();
     web->stop_timeout_ms = timeout_ms;
     web->slot->state = TY_SLOT_DRAINING;
+    if (web->channel)
+        ty_channel_sendf(web->channel, -1, "{\"type\":\"stopping\"}");
     if (!web->server) {
         ty_web_retire_all(web, 0);
         ty_web_stop_continue(web);

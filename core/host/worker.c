@@ -212,6 +212,15 @@ static void on_committed(struct worker *worker, uint64_t number)
     ty_master_look(master);
 }
 
+/* It was told to, by us or by an operator: no reload waits for what it still runs. */
+static void on_stopping(struct worker *worker)
+{
+    worker->state = WORKER_STOPPING;
+    if (worker->offered)
+        ty_worker_abort(worker);
+    ty_reload_heard(worker->master->reload, worker, NULL);
+}
+
 static void on_health(struct worker *worker, yyjson_val *message)
 {
     const char *dependencies = message_str(message, "dependencies");
@@ -240,6 +249,8 @@ void ty_worker_heard(struct child *child, const char *json, size_t len, void *ar
         on_failed(worker, message_str(message, "faults"));
     else if (strcmp(type, "committed") == 0)
         on_committed(worker, number);
+    else if (strcmp(type, "stopping") == 0)
+        on_stopping(worker);
     else if (strcmp(type, "health") == 0)
         on_health(worker, message);
     else if (strcmp(type, "strike") == 0)

@@ -321,6 +321,32 @@ static void a_worker_about_to_serve_the_old_generation_is_waited_for(void **stat
 
 /* ---- one after the other */
 
+static bool is_stopping(struct server *server)
+{
+    return command(server, "{\"command\":\"status\"}") == 0 &&
+           said(server, "\"state\":\"stopping\"");
+}
+
+static void a_worker_that_finishes_holds_no_reload_up(void **state)
+{
+    struct server *server = *state;
+
+    server_start(server, "workers=1");
+    int fd = dial(server->port);
+    ask_http(fd, "/slow?4000");
+    wait_for(status_of(server, "/workers/0/requests") == 1);
+    kill((int)pid_of_worker(server, 0), SIGTERM);
+    wait_for(is_stopping(server));
+    put_file("scripts/app/a.lua", "answer two\n");
+    assert_int_equal(reload(server), 0);
+    assert_true(said(server, "\"warning\":\"\""));
+    assert_true(is_stopping(server));
+
+    assert_int_equal(read_http(server, fd), 200);
+    assert_true(said(server, "one "));
+    all_answer(server, "two ");
+}
+
 static void reloads_wait_for_each_other(void **state)
 {
     struct server *server = *state;
@@ -411,6 +437,7 @@ static int host_tests(void)
         WITH_FOLDER(a_generation_that_kills_workers_never_goes_live),
         WITH_FOLDER(a_worker_killed_between_prepare_and_commit_comes_back_on_what_was_decided),
         WITH_FOLDER(a_worker_about_to_serve_the_old_generation_is_waited_for),
+        WITH_FOLDER(a_worker_that_finishes_holds_no_reload_up),
         WITH_FOLDER(reloads_wait_for_each_other),
         WITH_FOLDER(a_reload_waits_until_an_old_generation_is_gone),
         WITH_FOLDER(stopping_ends_a_reload),

@@ -219,6 +219,31 @@ static void the_service_manager_is_told(void **state)
     close(fd);
 }
 
+static void a_stop_is_the_last_that_the_service_manager_is_told(void **state)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "notify"};
+    struct server *server = *state;
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    char path[128], text[256] = "";
+
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    snprintf(path, sizeof(path), "%s/notify", server->folder);
+    setenv("NOTIFY_SOCKET", path, 1);
+    server_start(server, "workers=1");
+    unsetenv("NOTIFY_SOCKET");
+    put_file("scripts/app/b.lua", "hang-in trial\n");
+    kill(server->pid, SIGHUP);
+    wait_for(command(server, "{\"command\":\"status\"}") == 0 &&
+             said(server, "\"reloading\":true"));
+    kill(server->pid, SIGTERM);
+    assert_int_equal(server_wait(server), 0);
+
+    for (ssize_t n; (n = recv(fd, text, sizeof(text) - 1, MSG_DONTWAIT)) > 0;)
+        text[n] = '\0';
+    assert_string_equal(text, "STOPPING=1");
+    close(fd);
+}
+
 static void a_dependency_that_is_down_makes_it_unready_only(void **state)
 {
     struct server *server = *state;
@@ -310,6 +335,7 @@ static int host_tests(void)
         WITH_FOLDER(a_control_socket_with_too_long_a_name_is_refused),
         WITH_FOLDER(the_pid_file_comes_and_goes),
         WITH_FOLDER(the_service_manager_is_told),
+        WITH_FOLDER(a_stop_is_the_last_that_the_service_manager_is_told),
         WITH_FOLDER(a_dependency_that_is_down_makes_it_unready_only),
         WITH_FOLDER(a_required_dependency_that_is_down_ends_the_start),
         WITH_FOLDER(the_admin_listener_can_be_switched_off),
