@@ -105,16 +105,19 @@ static int sync_folder_of(const char *path)
     return number;
 }
 
+/* What was private is so from its first byte on; umask may take more than the old file had lost. */
 static int replace(const char *path, const char *temporary, struct ty_slice data)
 {
     struct stat old;
-    int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    bool is_there = stat(path, &old) == 0;
+    mode_t mode = is_there ? old.st_mode & 07777 : 0666;
+    int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
 
     if (fd < 0)
         return errno;
-    int number = write_all(fd, data);
-    if (number == 0 && stat(path, &old) == 0 && fchmod(fd, old.st_mode & 07777) < 0)
-        number = errno;
+    int number = is_there && fchmod(fd, mode) < 0 ? errno : 0;
+    if (number == 0)
+        number = write_all(fd, data);
     close(fd);
     if (number == 0 && rename(temporary, path) < 0)
         number = errno;
