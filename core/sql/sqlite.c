@@ -95,8 +95,11 @@ static void on_timer_closed(uv_handle_t *handle)
 {
     struct ty_sqlite *db = handle->data;
 
-    if (--db->closes_left == 0)
-        free_db(db);
+    if (--db->closes_left > 0)
+        return;
+    while (db->finished) /* also what was refused while the handles closed */
+        ty_sqlite_finish(db);
+    free_db(db);
 }
 
 static void run_close(struct ty_work *work)
@@ -114,8 +117,6 @@ static void on_conn_closed(struct ty_work *work, int status)
     (void)status;
     if (--db->closes_left > 0)
         return;
-    while (db->finished)
-        ty_sqlite_finish(db);
     db->closes_left = 2;
     uv_close((uv_handle_t *)&db->wait_timer, on_timer_closed);
     uv_close((uv_handle_t *)&db->finish_timer, on_timer_closed);
@@ -130,6 +131,18 @@ void ty_sqlite_close_if_unused(struct ty_sqlite *db)
         ty_lane_submit(db->lane, &db->conns[i].closing, run_close, on_conn_closed);
 }
 
+/* Transactions of which their owners have not heard yet. */
+static void drop_granted(struct ty_sql_op *op)
+{
+    for (; op; op = op->next) {
+        if (!op->tx)
+            continue;
+        ty_sqlite_tx_drop(op->tx);
+        op->tx = NULL;
+        ty_sqlite_fail(op, TY_ERR_UNAVAILABLE, "pool.closed", "the database is being closed");
+    }
+}
+
 static void close_db(struct ty_sql *sql, void (*closed)(void *arg), void *arg)
 {
     struct ty_sqlite *db = (struct ty_sqlite *)sql;
@@ -139,13 +152,8 @@ static void close_db(struct ty_sql *sql, void (*closed)(void *arg), void *arg)
     db->closed_arg = arg;
     ty_sqlite_give_up_all(db, "pool.closed", "the database is being closed");
     uv_timer_stop(&db->wait_timer);
-    for (struct ty_sql_op *op = db->finished; op; op = op->next) {
-        if (!op->tx)
-            continue;
-        ty_sqlite_tx_drop(op->tx); /* it was granted, but its owner has not heard of it */
-        op->tx = NULL;
-        ty_sqlite_fail(op, TY_ERR_UNAVAILABLE, "pool.closed", "the database is being closed");
-    }
+    drop_granted(db->finished);
+    drop_granted(db->telling);
     for (unsigned i = 0; i < db->conn_count; i++) {
         if (db->conns[i].tx && !db->conns[i].tx->ended)
             ty_sqlite_tx_drop(&db->conns[i].tx->base);

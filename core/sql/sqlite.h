@@ -105,6 +105,8 @@ struct ty_sqlite {
     uv_timer_t wait_timer; /* the end of somebody's patience */
 
     struct ty_sql_op *finished, **finished_tail; /* done, but not told yet */
+    struct ty_sql_op *telling;                   /* those that are being told */
+    bool tells;
     uv_timer_t finish_timer;
 
     bool closing;

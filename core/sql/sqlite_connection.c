@@ -162,6 +162,8 @@ int ty_sqlite_conn_open(struct ty_sqlite_conn *conn, struct ty_sql_op *op)
     struct ty_sqlite *db = conn->db;
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
 
+    if (conn->broken && !(conn->tx && conn->tx->begun))
+        ty_sqlite_conn_close(conn);
     if (conn->handle)
         return 0;
     if (!db->in_memory && make_file(db, op) < 0)

@@ -12,13 +12,14 @@ enum { NS_PER_MS = 1000000, COMPLAIN_MS = 10000 };
 
 void ty_sqlite_finish(struct ty_sqlite *db)
 {
-    struct ty_sql_op *op = db->finished;
-
+    db->telling = db->finished;
     db->finished = NULL;
     db->finished_tail = &db->finished;
-    while (op) {
-        struct ty_sql_op *next = op->next;
+    db->tells = true;
+    while (db->telling) {
+        struct ty_sql_op *op = db->telling;
 
+        db->telling = op->next;
         op->place = PLACE_NONE;
         if (op->tx && atomic_load(&op->cancelled)) { /* nobody wants the connection any more */
             ty_sqlite_tx_drop(op->tx);
@@ -26,8 +27,8 @@ void ty_sqlite_finish(struct ty_sqlite *db)
             ty_sqlite_fail(op, TY_ERR_CANCELLED, "SQLITE_INTERRUPT", "cancelled");
         }
         op->done(op); /* may free it */
-        op = next;
     }
+    db->tells = false;
 }
 
 static void on_finish(uv_timer_t *timer)
@@ -43,7 +44,9 @@ void ty_sqlite_finish_later(struct ty_sql_op *op)
     op->next = NULL;
     *db->finished_tail = op;
     db->finished_tail = &op->next;
-    uv_timer_start(&db->finish_timer, on_finish, 0, 0);
+    /* Who is told and fails at once again would keep the loop from all else: timers that are due at
+     * once run until there are no more of them. */
+    uv_timer_start(&db->finish_timer, on_finish, db->tells, 0);
 }
 
 /* ---- waiting */

@@ -18,6 +18,14 @@ static void abort_statement(struct ty_sqlite_conn *conn, struct ty_sqlite_stmt *
         ;
 }
 
+static int refuse_result(struct ty_sqlite_conn *conn, struct ty_sqlite_stmt *stmt,
+                         struct ty_sql_op *op)
+{
+    abort_statement(conn, stmt);
+    return ty_sqlite_fail(op, TY_ERR_TOO_LARGE, "result_max", "the result is larger than %zu bytes",
+                          conn->db->options.result_max);
+}
+
 static int collect(struct ty_sqlite_conn *conn, struct ty_sqlite_stmt *stmt, struct ty_sql_op *op)
 {
     bool fits = true, named = false;
@@ -32,29 +40,48 @@ static int collect(struct ty_sqlite_conn *conn, struct ty_sqlite_stmt *stmt, str
         if (!named) /* only now: a changed schema may have changed the columns */
             fits = ty_sqlite_add_names(op, stmt->handle);
         named = true;
-        if (!fits || !ty_sqlite_add_row(op, stmt->handle)) {
-            abort_statement(conn, stmt);
-            return ty_sqlite_fail(op, TY_ERR_TOO_LARGE, "result_max",
-                                  "the result is larger than %zu bytes",
-                                  conn->db->options.result_max);
-        }
+        if (!fits || !ty_sqlite_add_row(op, stmt->handle))
+            return refuse_result(conn, stmt, op);
     }
     if (code != SQLITE_DONE)
         return ty_sqlite_fail_code(conn, op, code);
+    if (!named && !ty_sqlite_add_names(op, stmt->handle)) /* no rows, but a result */
+        return refuse_result(conn, stmt, op);
     return 0;
 }
 
-static void count_changes(struct ty_sqlite_conn *conn, struct ty_sql_op *op)
+/* May it insert? Then the number that an earlier insert got is forgotten first: one that turns out
+ * to update a row gets none. */
+static bool may_insert(const char *word)
+{
+    static const char *const inserters[] = {"INSERT", "REPLACE", "WITH", NULL};
+
+    return ty_sql_is_one_of(word, inserters);
+}
+
+static void count_changes(struct ty_sqlite_conn *conn, struct ty_sql_op *op, const char *word)
 {
     static const char *const changers[] = {"INSERT", "REPLACE", "UPDATE", "DELETE", "WITH", NULL};
-    static const char *const inserters[] = {"INSERT", "REPLACE", "WITH", NULL};
-    char word[16];
 
-    ty_sql_first_word(op->sql, word);
     if (ty_sql_is_one_of(word, changers))
         op->changes = sqlite3_changes64(conn->handle);
-    if (op->changes > 0 && ty_sql_is_one_of(word, inserters))
+    if (op->changes > 0 && may_insert(word))
         op->last_id = sqlite3_last_insert_rowid(conn->handle);
+}
+
+/* Binds and runs it. */
+static int execute(struct ty_sqlite_conn *conn, struct ty_sqlite_stmt *stmt, struct ty_sql_op *op,
+                   const char *word)
+{
+    if (ty_sqlite_stmt_bind(conn, stmt, op) < 0)
+        return -1;
+    if (!stmt->reads && may_insert(word))
+        sqlite3_set_last_insert_rowid(conn->handle, 0);
+    if (collect(conn, stmt, op) < 0)
+        return -1;
+    if (!stmt->reads)
+        count_changes(conn, op, word);
+    return 0;
 }
 
 static int run_statement(struct ty_sqlite_conn *conn, struct ty_sql_op *op)
@@ -76,11 +103,7 @@ static int run_statement(struct ty_sqlite_conn *conn, struct ty_sql_op *op)
             status = ty_sqlite_fail(op, TY_ERR_INTERNAL, "SQLITE_READONLY",
                                     "this transaction only reads");
     } else {
-        status = ty_sqlite_stmt_bind(conn, stmt, op);
-        if (status == 0)
-            status = collect(conn, stmt, op);
-        if (status == 0 && !stmt->reads)
-            count_changes(conn, op);
+        status = execute(conn, stmt, op, word);
     }
     ty_sqlite_stmt_put(conn, stmt);
     return status;
@@ -154,20 +177,6 @@ static int run_script(struct ty_sqlite_conn *conn, struct ty_sql_op *op)
 
 /* ---- transactions */
 
-static int begin(struct ty_sqlite_conn *conn, struct ty_sql_op *op)
-{
-    struct ty_sqlite_tx *tx = conn->tx;
-
-    if (tx->begun)
-        return 0;
-    if (tx->read_only && conn->writes && ty_sqlite_conn_exec(conn, op, "PRAGMA query_only=ON") < 0)
-        return -1;
-    if (ty_sqlite_conn_exec(conn, op, tx->read_only ? "BEGIN" : "BEGIN IMMEDIATE") < 0)
-        return -1;
-    tx->begun = true;
-    return 0;
-}
-
 /* The one setting that a transaction may change for itself, with its first statement: a table that
  * others refer to can then be made anew without their being told that its rows are gone. What leads
  * nowhere in the end is not committed. */
@@ -178,12 +187,47 @@ static bool wants_keys_off(const struct ty_sqlite_tx *tx, const struct ty_sql_op
     return !tx->begun && !tx->read_only && op->verb == TY_SQL_RUN && strcmp(op->sql, KEYS_OFF) == 0;
 }
 
+static void set_back(struct ty_sqlite_conn *conn, const char *sql)
+{
+    conn->trusted = true;
+    if (sqlite3_exec(conn->handle, sql, NULL, NULL, NULL) != SQLITE_OK)
+        conn->broken = true;
+    conn->trusted = false;
+}
+
+/* What belongs to the connection, for whoever uses it next. */
+static void restore(struct ty_sqlite_conn *conn)
+{
+    struct ty_sqlite_tx *tx = conn->tx;
+
+    if (tx->read_only && conn->writes)
+        set_back(conn, "PRAGMA query_only=OFF");
+    if (tx->keys_off)
+        set_back(conn, "PRAGMA foreign_keys=ON");
+    tx->keys_off = false;
+}
+
+static int begin(struct ty_sqlite_conn *conn, struct ty_sql_op *op)
+{
+    struct ty_sqlite_tx *tx = conn->tx;
+    int status = 0;
+
+    if (tx->begun)
+        return 0;
+    if (tx->read_only && conn->writes)
+        status = ty_sqlite_conn_exec(conn, op, "PRAGMA query_only=ON");
+    if (status == 0)
+        status = ty_sqlite_conn_exec(conn, op, tx->read_only ? "BEGIN" : "BEGIN IMMEDIATE");
+    tx->begun = status == 0;
+    if (!tx->begun)
+        restore(conn); /* it will not come here again */
+    return status;
+}
+
 static int begin_without_keys(struct ty_sqlite_conn *conn, struct ty_sql_op *op)
 {
-    if (ty_sqlite_conn_exec(conn, op, KEYS_OFF) < 0)
-        return -1;
     conn->tx->keys_off = true;
-    return begin(conn, op);
+    return ty_sqlite_conn_exec(conn, op, KEYS_OFF) < 0 ? -1 : begin(conn, op);
 }
 
 static int check_keys(struct ty_sqlite_conn *conn, struct ty_sql_op *op)
@@ -201,15 +245,6 @@ static int check_keys(struct ty_sqlite_conn *conn, struct ty_sql_op *op)
         return ty_sqlite_fail(op, TY_ERR_CONFLICT, "SQLITE_CONSTRAINT_FOREIGNKEY",
                               "FOREIGN KEY constraint failed");
     return code == SQLITE_DONE ? 0 : ty_sqlite_fail_code(conn, op, code);
-}
-
-/* What belongs to the connection, for whoever uses it next. */
-static void restore(struct ty_sqlite_conn *conn, const char *sql)
-{
-    conn->trusted = true;
-    if (sqlite3_exec(conn->handle, sql, NULL, NULL, NULL) != SQLITE_OK)
-        conn->broken = true;
-    conn->trusted = false;
 }
 
 static int commit(struct ty_sqlite_conn *conn, struct ty_sql_op *op)
@@ -230,10 +265,7 @@ static int end(struct ty_sqlite_conn *conn, struct ty_sql_op *op)
     if (op->verb == TY_SQL_COMMIT && tx->begun)
         status = commit(conn, op);
     undo(conn, "ROLLBACK");
-    if (tx->read_only && conn->writes)
-        restore(conn, "PRAGMA query_only=OFF");
-    if (tx->keys_off)
-        restore(conn, "PRAGMA foreign_keys=ON");
+    restore(conn);
     return status;
 }
 

@@ -157,6 +157,16 @@ static void changes_and_the_last_id_are_told(void **state)
     finish(&place, &task);
     assert_int_equal(task.op.changes, 1);
     assert_int_equal(task.op.last_id, 4);
+
+    /* What inserts nothing after all got no number, whoever got one before. */
+    start(&place, &task, "insert into t(id, n) values (1, 7) on conflict(id) do update set n = 7");
+    finish(&place, &task);
+    assert_int_equal(task.op.changes, 1);
+    assert_int_equal(task.op.last_id, 0);
+    start(&place, &task, "with x(n) as (values (9)) update t set n = (select n from x)");
+    finish(&place, &task);
+    assert_int_equal(task.op.changes, 4);
+    assert_int_equal(task.op.last_id, 0);
     assert_int_equal(place_leave(&place), 0);
 }
 

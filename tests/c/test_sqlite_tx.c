@@ -115,6 +115,7 @@ static void a_reading_transaction_sees_one_state_and_does_not_write(void **state
     start_in(tx, &task, TY_SQL_RUN, "select * from t");
     finish(&place, &task);
     assert_int_equal(task.op.row_count, 0);
+    ty_sql_op_close(&task.op);
     start_in(tx, &task, TY_SQL_RUN, "insert into t values (2)");
     finish(&place, &task);
 
@@ -319,33 +320,34 @@ static void a_statement_that_writes_after_all_finds_the_writer(void **state)
     assert_int_equal(place_leave(&place), 0);
 }
 
-static void closing_waits_for_what_runs_and_undoes_what_is_open(void **state)
+/* Another process writes meanwhile. */
+static void who_could_not_begin_without_keys_leaves_them_on(void **state)
 {
     (void)state;
-    struct place place;
-    struct task running, queued, late;
+    struct place place, other;
 
-    place_open(&place);
-    make_table(&place);
-    struct ty_sql_tx *tx = begin(&place);
-    assert_int_equal(done_in(&place, tx, TY_SQL_RUN, "insert into t values (1)"), 0);
-    start(&place, &running, "select count(*) from t");
-    start(&place, &queued, "insert into t values (2)");
-    ty_sql_close(place.db, on_place_closed, &place);
-    assert_int_equal(place.closed, 0);
-    start(&place, &late, "select 1");
-    while (!place.closed)
-        uv_run(&place.loop, UV_RUN_ONCE);
-    place.db = NULL;
-
-    assert_int_equal(running.op.status, 0);
-    ty_sql_op_close(&running.op);
-    assert_string_equal(queued.op.error.detail, "pool.closed");
-    assert_string_equal(late.op.error.detail, "pool.closed");
-    place.closed = 0;
+    place_make(&place);
     struct ty_sql_options options = place_options(&place);
+    options.busy_ms = 10;
     place.db = ty_sql_new(&place.loop, &options, NULL);
-    assert_int_equal(rows(&place), 0);
+    other = (struct place){0};
+    uv_loop_init(&other.loop);
+    other.db = ty_sql_new(&other.loop, &options, NULL);
+    assert_int_equal(ask(&place, "create table a(id integer primary key)", NULL), 0);
+    assert_int_equal(ask(&place, "create table b(a references a)", NULL), 0);
+    struct ty_sql_tx *writer = begin(&other);
+    assert_int_equal(done_in(&other, writer, TY_SQL_RUN, "insert into a values (1)"), 0);
+
+    struct ty_sql_tx *tx = begin(&place);
+    assert_int_equal(done_in(&place, tx, TY_SQL_RUN, "pragma foreign_keys = off"), -1);
+    assert_int_equal(done_in(&place, tx, TY_SQL_ROLLBACK, NULL), 0);
+    assert_int_equal(done_in(&other, writer, TY_SQL_ROLLBACK, NULL), 0);
+
+    assert_fails(&place, "insert into b values (7)", TY_ERR_CONFLICT,
+                 "SQLITE_CONSTRAINT_FOREIGNKEY", "");
+    place_shut(&other);
+    uv_run(&other.loop, UV_RUN_DEFAULT);
+    assert_int_equal(uv_loop_close(&other.loop), 0);
     assert_int_equal(place_leave(&place), 0);
 }
 
@@ -365,7 +367,7 @@ int main(void)
         cmocka_unit_test(who_waits_too_long_is_told),
         cmocka_unit_test(readers_and_the_writer_do_not_wait_for_each_other),
         cmocka_unit_test(a_statement_that_writes_after_all_finds_the_writer),
-        cmocka_unit_test(closing_waits_for_what_runs_and_undoes_what_is_open),
+        cmocka_unit_test(who_could_not_begin_without_keys_leaves_them_on),
     };
     return cmocka_run_group_tests_name("sqlite_tx", tests, NULL, NULL);
 }
