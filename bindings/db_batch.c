@@ -66,6 +66,8 @@ static void on_batch_done(struct ty_sql_op *op)
     struct batch *batch = ty_db_call_of(op)->batch;
 
     ty_db_call_judge(batch->calls[0]);
+    if (batch->wait.span)
+        ty_db_trace_done(batch->wait.span, op);
     ty_wake(&batch->wait, push_batch, batch);
     free_batch(batch);
 }
@@ -73,6 +75,8 @@ static void on_batch_done(struct ty_sql_op *op)
 /* The first call speaks for all, and notes now who asked: later the fiber may be gone. */
 static void cancel_batch(struct ty_wait *wait)
 {
+    if (wait->span)
+        ty_db_trace_cancelled(wait->span);
     ty_db_call_cancel(&((struct batch *)wait)->calls[0]->wait);
 }
 
@@ -169,6 +173,8 @@ int ty_db_batch(lua_State *L)
         free_batch(batch);
         return ty_db_push_no_memory(L);
     }
+    if (batch->calls[0]->fiber->tracing)
+        batch->wait.span = ty_db_trace(L, batch->calls[0], handle);
     if (handle)
         ty_sql_tx_start(handle->tx, &batch->calls[0]->op);
     else

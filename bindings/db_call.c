@@ -46,11 +46,15 @@ static void note_origin(struct ty_db_call *call)
 static void log_slow(const struct ty_db_call *call)
 {
     const struct ty_db_origin *origin = call->origin;
-    const char *sql = call->op.sql ? call->op.sql : "commit";
-    struct ty_buf fields = {0};
+    struct ty_buf fields = {0}, sql = {0};
+    char operation[TY_SQL_OPERATION_MAX];
 
+    ty_sql_operation(&call->op, operation);
+    ty_sql_outline(ty_sql_system(call->db->sql), ty_sql_statement(&call->op), SQL_SHOWN, &sql);
     ty_log_add_field(&fields, "db", call->db->name, strlen(call->db->name));
-    ty_log_add_field(&fields, "sql", sql, strnlen(sql, SQL_SHOWN));
+    ty_log_add_field(&fields, "operation", operation, strlen(operation));
+    if (sql.len)
+        ty_log_add_field(&fields, "sql", sql.data, sql.len);
     ty_log_add_field(&fields, "at", origin->where, strlen(origin->where));
     ty_buf_addf(&fields, ",\"seconds\":%.3f,\"waited\":%.3f", (double)call->op.run_ns / 1e9,
                 (double)call->op.wait_ns / 1e9);
@@ -64,6 +68,7 @@ static void log_slow(const struct ty_db_call *call)
     ty_log(TY_LOG_WARN, "db", &context,
            call->op.status == UV_ECANCELED ? "slow statement, cancelled" : "slow statement");
     ty_buf_close(&fields);
+    ty_buf_close(&sql);
 }
 
 static int push_result(lua_State *L, void *arg)
@@ -105,6 +110,10 @@ static void on_done(struct ty_sql_op *op)
     struct ty_db_call *call = ty_db_call_of(op);
 
     ty_db_call_judge(call);
+    if (call->wait.span)
+        ty_db_trace_done(call->wait.span, op);
+    if (call->tx_span)
+        ty_db_trace_committed(call->tx_span, op);
     if (call->tx && op->status == UV_ECANCELED)
         ty_sql_tx_drop(call->tx);
     ty_wake(&call->wait, push_result, call);
@@ -116,6 +125,8 @@ void ty_db_call_cancel(struct ty_wait *wait)
     struct ty_db_call *call = (struct ty_db_call *)wait;
 
     note_origin(call);
+    if (wait->span)
+        ty_db_trace_cancelled(wait->span);
     ty_sql_cancel(&call->op);
 }
 
@@ -157,6 +168,8 @@ void ty_db_copy_sql(struct ty_sql_op *op, char *to, const char *sql, size_t len)
 
 int ty_db_call_start(lua_State *L, struct ty_db_call *call, const struct ty_db_handle *handle)
 {
+    if (call->fiber->tracing)
+        call->wait.span = ty_db_trace(L, call, handle);
     if (handle)
         ty_sql_tx_start(handle->tx, &call->op);
     else

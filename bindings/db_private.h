@@ -7,6 +7,7 @@
  *   db_listen.c   notifications
  *   db_tx.c       transactions
  *   db_call.c     one operation and the fiber that waits for it
+ *   db_trace.c    what `tycho trace` shows of all that
  *   db_values.c   parameters
  *   db_result.c   results
  *   db_array.c    PostgreSQL's arrays, in results
@@ -56,6 +57,7 @@ struct ty_db_handle {
     struct ty_sql_tx *tx; /* NULL: not begun yet, or over */
     struct ty_db *db;
     unsigned era;
+    struct ty_span *span;    /* while it is traced */
     struct ty_fiber_end end; /* of the fiber that began it */
 };
 
@@ -69,6 +71,7 @@ struct ty_db_call {
     struct ty_db_handle *handle;  /* BEGIN: to be filled in; NULL once nobody wants it */
     int handle_ref;               /* keeps it from the collector */
     struct ty_sql_tx *tx;         /* COMMIT: to be dropped if it was cancelled before it ran */
+    struct ty_span *tx_span;      /* COMMIT: of what it ends */
     void *batch;                  /* that it is a part of: db_batch.c */
     struct ty_fiber *fiber;       /* that waits; not once it was cancelled */
     struct ty_db_origin *origin;  /* where it came from, once somebody wants to know */
@@ -100,6 +103,21 @@ int ty_db_push_no_memory(lua_State *L);
 /* The transaction at `index`; throws, with the position of whoever called the facade, if it is
  * over. */
 struct ty_db_handle *ty_db_check_handle(lua_State *L, int index);
+
+/* ---- tracing: for calls of a fiber that has a tracing (trace.h), when they start and when they
+ * are done. A span that is NULL is not there to be told anything. */
+
+/* Of a statement, or the first of a batch: for the `span` of whatever waits. */
+struct ty_span *ty_db_trace(lua_State *L, const struct ty_db_call *call,
+                            const struct ty_db_handle *handle);
+void ty_db_trace_cancelled(struct ty_span *span);
+void ty_db_trace_done(struct ty_span *span, const struct ty_sql_op *op);
+
+/* Of a transaction: BEGIN has been asked for; was answered; COMMIT was; it was undone. */
+struct ty_span *ty_db_trace_begin(lua_State *L, const struct ty_db *db);
+void ty_db_trace_begun(struct ty_db_handle *handle, const struct ty_sql_op *op);
+void ty_db_trace_committed(struct ty_span *span, const struct ty_sql_op *op);
+void ty_db_trace_undone(struct ty_db_handle *handle);
 
 /* ---- functions of the module that are not in db.c */
 

@@ -3,6 +3,7 @@
 
 #include "db_private.h"
 #include "error.h"
+#include "fiber_private.h"
 #include "tycho/memory.h"
 #include "vm.h"
 
@@ -13,6 +14,8 @@ static void drop_handle(struct ty_db_handle *handle)
     if (handle->tx && handle->era == ty_db_era())
         ty_sql_tx_drop(handle->tx);
     handle->tx = NULL;
+    if (handle->span)
+        ty_db_trace_undone(handle);
     ty_fiber_forget_end(&handle->end);
 }
 
@@ -73,6 +76,8 @@ static void on_begun(struct ty_sql_op *op)
     lua_State *main = call->L;
     int ref = call->handle_ref;
 
+    if (call->handle && call->handle->span)
+        ty_db_trace_begun(call->handle, op);
     if (call->handle)
         call->handle->tx = op->tx;
     else if (op->tx)
@@ -88,6 +93,8 @@ static void cancel_begin(struct ty_wait *wait)
 {
     struct ty_db_call *call = (struct ty_db_call *)wait;
 
+    if (wait->span)
+        ty_db_trace_cancelled(wait->span);
     luaL_unref(call->L, LUA_REGISTRYINDEX, call->handle_ref);
     call->handle = NULL;
     ty_sql_cancel(&call->op);
@@ -120,6 +127,8 @@ int ty_db_begin(lua_State *L)
     call->op.read_only = read_only;
     call->op.isolation = (enum ty_sql_isolation)isolation;
     call->op.done = on_begun;
+    if (call->fiber->tracing)
+        call->wait.span = handle->span = ty_db_trace_begin(L, db);
     handle->tx = ty_sql_begin(db->sql, &call->op);
     if (handle->tx) {
         luaL_unref(L, LUA_REGISTRYINDEX, ref);
@@ -142,6 +151,10 @@ int ty_db_commit(lua_State *L)
         return ty_db_push_no_memory(L);
     call->op.verb = TY_SQL_COMMIT;
     call->tx = handle->tx;
+    if (call->fiber->tracing)
+        call->wait.span = ty_db_trace(L, call, handle);
+    call->tx_span = handle->span;
+    handle->span = NULL;
     handle->tx = NULL;
     ty_sql_tx_start(call->tx, &call->op);
     return ty_park(L, &call->wait, ty_db_call_cancel, -1);

@@ -27,6 +27,7 @@
 #include "tycho/buffer.h"
 
 struct ty_fiber;
+struct ty_span;
 struct ty_tracing;
 struct ty_wait;
 
@@ -49,7 +50,8 @@ int ty_push_nothing(lua_State *L, void *arg);
 struct ty_wait {
     struct ty_fiber *fiber; /* NULL once nobody waits any more */
     ty_cancel_fn *cancel;
-    const char *what; /* for `tycho ps`: "sleep", "db default"; static or NULL */
+    const char *what;     /* for `tycho ps`: "sleep", "db default"; static or NULL */
+    struct ty_span *span; /* for `tycho trace` (trace.h): it lasts as long as that; mostly NULL */
 };
 
 struct ty_fiber_options {

@@ -1,33 +1,12 @@
 #include "trace.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "fiber_private.h"
+#include "trace_private.h"
 #include "tycho/clock.h"
 #include "tycho/memory.h"
-
-enum { STEPS_MAX = 500, WHAT_MAX = 32, WHERE_MAX = 120, ROUTE_MAX = 300 };
-
-struct step {
-    unsigned fiber; /* of the request's, from 0 */
-    bool is_wait;
-    uint64_t began_ns, ended_ns; /* 0: not yet */
-    char what[WHAT_MAX], line[WHERE_MAX];
-};
-
-struct ty_tracing {
-    unsigned refs; /* the call's, and one of each fiber */
-    unsigned serial;
-    unsigned fibers;
-    int status;
-    uint64_t began_ns, handled_ns, answering_ns;
-    enum ty_method method;
-    char route[ROUTE_MAX], target[ROUTE_MAX], id[TY_REQUEST_ID_MAX + 1];
-    unsigned step_count, omitted;
-    struct step steps[STEPS_MAX];
-};
 
 bool ty_trace_is_on;
 
@@ -143,13 +122,16 @@ void ty_trace_begin(struct ty_call *call)
 
 static void unref(struct ty_tracing *tracing)
 {
-    if (--tracing->refs == 0)
-        free(tracing);
+    if (--tracing->refs > 0)
+        return;
+    for (unsigned i = 0; i < tracing->step_count; i++)
+        free(tracing->steps[i].span);
+    free(tracing);
 }
 
 /* ---- steps */
 
-static struct step *add_step(struct ty_fiber *fiber, bool is_wait)
+static struct step *add_step(struct ty_fiber *fiber, enum step_kind kind)
 {
     struct ty_tracing *tracing = fiber->tracing;
     struct step *step = &tracing->steps[tracing->step_count];
@@ -160,19 +142,19 @@ static struct step *add_step(struct ty_fiber *fiber, bool is_wait)
     }
     tracing->step_count++;
     step->fiber = fiber->traced_as;
-    step->is_wait = is_wait;
+    step->kind = kind;
     step->began_ns = ty_now_ns();
     return step;
 }
 
-/* The fiber's last step is over. */
+/* The fiber's last step is over. Spans end by themselves. */
 static void end_step(struct ty_fiber *fiber)
 {
     struct ty_tracing *tracing = fiber->tracing;
 
     for (unsigned i = tracing->step_count; i > 0; i--) {
         struct step *step = &tracing->steps[i - 1];
-        if (step->fiber != fiber->traced_as)
+        if (step->fiber != fiber->traced_as || step->kind == STEP_SPAN)
             continue;
         if (!step->ended_ns)
             step->ended_ns = ty_now_ns();
@@ -187,9 +169,9 @@ void ty_trace_join(struct ty_fiber *fiber, const struct ty_fiber *owner)
 
     tracing->refs++;
     fiber->traced_as = tracing->fibers++;
-    if (owner && (step = add_step(fiber, false))) { /* who started it, where */
+    if (owner && (step = add_step(fiber, STEP_START))) { /* who started it, where */
         step->ended_ns = step->began_ns;
-        snprintf(step->what, WHAT_MAX, "%u", owner->traced_as);
+        step->owner = owner->traced_as;
         ty_fiber_line(owner->co, step->line, WHERE_MAX);
     }
 }
@@ -197,7 +179,7 @@ void ty_trace_join(struct ty_fiber *fiber, const struct ty_fiber *owner)
 void ty_trace_run(struct ty_fiber *fiber)
 {
     end_step(fiber);
-    add_step(fiber, false);
+    add_step(fiber, STEP_LUA);
 }
 
 void ty_trace_ran(struct ty_fiber *fiber)
@@ -205,8 +187,10 @@ void ty_trace_ran(struct ty_fiber *fiber)
     struct step *step;
 
     end_step(fiber);
-    if (!fiber->wait || !(step = add_step(fiber, true)))
+    if (!fiber->wait || !(step = add_step(fiber, STEP_WAIT)))
         return;
+    if (fiber->wait->span)
+        step->waits_for = fiber->wait->span->number;
     snprintf(step->what, WHAT_MAX, "%s", fiber->wait->what ? fiber->wait->what : "something");
     ty_fiber_line(fiber->co, step->line, WHERE_MAX);
 }
@@ -218,64 +202,34 @@ void ty_trace_leave(struct ty_fiber *fiber)
     fiber->tracing = NULL;
 }
 
-/* ---- telling */
+/* ---- spans */
 
-static void add_text(struct ty_buf *out, const char *name, const char *text)
+struct ty_span *ty_trace_open(struct ty_fiber *fiber, lua_State *L, const struct ty_span *parent)
 {
-    ty_buf_addf(out, ",\"%s\":\"", name);
-    ty_buf_add_json(out, text, strlen(text));
-    ty_buf_addc(out, '"');
-}
+    struct ty_tracing *tracing = fiber->tracing;
+    struct step *step = add_step(fiber, STEP_SPAN);
+    struct ty_span *span;
 
-static double seconds(uint64_t from_ns, uint64_t to_ns)
-{
-    return to_ns > from_ns ? (double)(to_ns - from_ns) / 1e9 : 0;
-}
-
-static void add_step_json(const struct ty_tracing *tracing, const struct step *step, uint64_t now,
-                          struct ty_buf *out)
-{
-    uint64_t ended = step->ended_ns ? step->ended_ns : now;
-    bool is_start = !step->is_wait && step->what[0];
-
-    ty_buf_addf(out, "{\"fiber\":%u,\"kind\":\"%s\",\"at\":%.6f,\"time\":%.6f", step->fiber,
-                step->is_wait ? "wait"
-                : is_start    ? "start"
-                              : "lua",
-                seconds(tracing->began_ns, step->began_ns), seconds(step->began_ns, ended));
-    if (is_start)
-        ty_buf_addf(out, ",\"owner\":%s", step->what);
-    else if (step->is_wait)
-        add_text(out, "what", step->what);
-    if (step->line[0])
-        add_text(out, "line", step->line);
-    ty_buf_addc(out, '}');
-}
-
-static void tell(const struct ty_tracing *tracing)
-{
-    struct ty_buf json = {0};
-    uint64_t now = ty_now_ns();
-    uint64_t answering_ns = tracing->answering_ns ? tracing->answering_ns : now;
-
-    ty_buf_adds(&json, "{\"method\":\"");
-    ty_method_list(tracing->method, &json);
-    ty_buf_addc(&json, '"');
-    add_text(&json, "route", tracing->route);
-    add_text(&json, "target", tracing->target);
-    add_text(&json, "request", tracing->id);
-    ty_buf_addf(&json, ",\"status\":%d,\"total\":%.6f,\"before\":%.6f", tracing->status,
-                seconds(tracing->began_ns, now), seconds(tracing->began_ns, tracing->handled_ns));
-    ty_buf_addf(&json, ",\"answered_at\":%.6f,\"answer\":%.6f,\"omitted\":%u,\"steps\":[",
-                seconds(tracing->began_ns, answering_ns), seconds(answering_ns, now),
-                tracing->omitted);
-    for (unsigned i = 0; i < tracing->step_count; i++) {
-        ty_buf_adds(&json, i ? "," : "");
-        add_step_json(tracing, &tracing->steps[i], now, &json);
+    tracing->spans++;
+    if (!step) {
+        tracing->spans_omitted++;
+        return NULL;
     }
-    ty_buf_adds(&json, "]}");
-    wanted.traced(ty_buf_cstr(&json), json.len, wanted.arg);
-    ty_buf_close(&json);
+    ty_fiber_line(L, step->line, WHERE_MAX);
+    span = step->span = ty_zalloc(sizeof(*span));
+    span->tracing = tracing;
+    span->number = tracing->spans;
+    span->ended_ns = &step->ended_ns;
+    if (parent && parent->tracing == tracing)
+        span->parent = parent->number;
+    tracing->refs++;
+    return span;
+}
+
+void ty_trace_close(struct ty_span *span)
+{
+    *span->ended_ns = ty_now_ns();
+    unref(span->tracing);
 }
 
 void ty_trace_finish(struct ty_call *call)
@@ -283,7 +237,11 @@ void ty_trace_finish(struct ty_call *call)
     struct ty_tracing *tracing = call->tracing;
 
     call->tracing = NULL;
-    if (ty_trace_is_on && tracing->serial == wanted.serial)
-        tell(tracing);
+    if (ty_trace_is_on && tracing->serial == wanted.serial) {
+        struct ty_buf json = {0};
+        ty_trace_tell(tracing, &json);
+        wanted.traced(ty_buf_cstr(&json), json.len, wanted.arg);
+        ty_buf_close(&json);
+    }
     unref(tracing);
 }

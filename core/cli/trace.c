@@ -35,8 +35,9 @@ static void measure_depths(yyjson_val *steps, unsigned depths[FIBERS_MAX])
 /* Finer than term_duration(): much of this is microseconds. */
 static void print_row(double at, double time, unsigned depth, const char *what, const char *line)
 {
-    printf("  %10.3f  %10.3f  %*s%s", at * 1000, time * 1000,
-           2 * (int)(depth < INDENT_MAX ? depth : INDENT_MAX), "", what);
+    printf("  %10.3f  %10.3f  %*s", at * 1000, time * 1000,
+           2 * (int)(depth < INDENT_MAX ? depth : INDENT_MAX), "");
+    term_print(stdout, TERM_PLAIN, what);
     if (*line) {
         fputs("  ", stdout);
         term_print(stdout, TERM_DIM, line);
@@ -47,30 +48,101 @@ static void print_row(double at, double time, unsigned depth, const char *what, 
 struct totals {
     double lua, waits;
     double lua_until; /* the end of the last slice that was counted */
+    double databases; /* statements of all fibers */
+    unsigned statements;
 };
+
+static void add_outcome(yyjson_val *step, struct ty_buf *text)
+{
+    yyjson_val *rows = yyjson_obj_get(step, "rows"), *changes = yyjson_obj_get(step, "changes");
+    yyjson_val *failed = yyjson_obj_get(step, "failed");
+
+    if (rows)
+        ty_buf_addf(text, "%" PRIu64 " row%s, ", yyjson_get_uint(rows),
+                    yyjson_get_uint(rows) == 1 ? "" : "s");
+    if (changes)
+        ty_buf_addf(text, "%" PRIu64 " changed, ", yyjson_get_uint(changes));
+    if (*answer_str(step, "outcome"))
+        ty_buf_addf(text, "%s, ", answer_str(step, "outcome"));
+    if (*answer_str(step, "error"))
+        ty_buf_addf(text, "%s%s%s, ", answer_str(step, "error"),
+                    *answer_str(step, "detail") ? " " : "", answer_str(step, "detail"));
+    if (failed)
+        ty_buf_addf(text, "by its statement %" PRIu64 ", ", yyjson_get_uint(failed));
+    if (yyjson_get_bool(yyjson_obj_get(step, "open")))
+        ty_buf_adds(text, "not over, ");
+    ty_buf_addf(text, "waited %.3f ms", answer_num(step, "waited") * 1000);
+    if (yyjson_obj_get(step, "ran"))
+        ty_buf_addf(text, ", ran %.3f ms", answer_num(step, "ran") * 1000);
+}
+
+/* default: select * from orders where id = $1 (1 row, waited 0.000 ms, ran 0.310 ms) */
+static void add_statement(yyjson_val *step, struct ty_buf *text)
+{
+    uint64_t count = yyjson_get_uint(yyjson_obj_get(step, "statements"));
+    const char *sql = answer_str(step, "sql");
+
+    ty_buf_addf(text, "%s: ", answer_str(step, "database"));
+    if (count)
+        ty_buf_addf(text, "batch of %" PRIu64 ": ", count);
+    if (strcmp(answer_str(step, "kind"), "transaction") == 0)
+        sql = "transaction";
+    else if (!*sql)
+        sql = answer_str(step, "operation");
+    ty_buf_addf(text, "%s%s (", sql, count ? "; ..." : "");
+    add_outcome(step, text);
+    ty_buf_addc(text, ')');
+}
+
+static void count_step(yyjson_val *step, const char *kind, unsigned depth, struct totals *totals)
+{
+    double at = answer_num(step, "at"), time = answer_num(step, "time");
+
+    if (strcmp(kind, "wait") == 0) {
+        totals->waits += depth == 0 ? time : 0;
+    } else if (strcmp(kind, "statement") == 0) {
+        totals->databases += answer_num(step, "ran");
+        totals->statements++;
+    } else if (strcmp(kind, "lua") == 0 && at >= totals->lua_until) {
+        totals->lua += time; /* else a child's, inside of its owner's */
+        totals->lua_until = at + time;
+    }
+}
 
 static void print_step(yyjson_val *step, const unsigned *depths, struct totals *totals)
 {
-    const char *kind = answer_str(step, "kind"), *line = answer_str(step, "line");
-    double at = answer_num(step, "at"), time = answer_num(step, "time");
+    const char *kind = answer_str(step, "kind");
     uint64_t fiber = yyjson_get_uint(yyjson_obj_get(step, "fiber"));
     unsigned depth = depths[fiber < FIBERS_MAX ? fiber : 0];
     struct ty_buf text = {0};
 
-    if (strcmp(kind, "start") == 0) {
+    count_step(step, kind, depth, totals);
+    if (strcmp(kind, "start") == 0)
         ty_buf_addf(&text, "child %" PRIu64, fiber);
-    } else if (strcmp(kind, "wait") == 0) {
-        ty_buf_addf(&text, "waits for %s", answer_str(step, "what"));
-        totals->waits += depth == 0 ? time : 0;
-    } else {
+    else if (strcmp(kind, "lua") == 0)
         ty_buf_adds(&text, "Lua");
-        if (at >= totals->lua_until) { /* else a child's, inside of its owner's */
-            totals->lua += time;
-            totals->lua_until = at + time;
-        }
-    }
-    print_row(at, time, depth, ty_buf_cstr(&text), line);
+    else if (strcmp(kind, "wait") == 0 && !yyjson_obj_get(step, "span")) /* else it has a row */
+        ty_buf_addf(&text, "waits for %s", answer_str(step, "what"));
+    else if (strcmp(kind, "wait") != 0)
+        add_statement(step, &text);
+    if (text.len)
+        print_row(answer_num(step, "at"), answer_num(step, "time"),
+                  depth + (yyjson_obj_get(step, "parent") != NULL), ty_buf_cstr(&text),
+                  answer_str(step, "line"));
     ty_buf_close(&text);
+}
+
+static void print_omitted(yyjson_val *trace)
+{
+    double steps = answer_num(trace, "omitted");
+    double statements = answer_num(trace, "statements_omitted");
+
+    if (steps > 0)
+        printf("  %24s  and %.0f steps more", "", steps);
+    if (statements > 0)
+        printf(", %.0f of them statements", statements);
+    if (steps > 0)
+        fputc('\n', stdout);
 }
 
 static void print_trace(yyjson_val *trace, double worker)
@@ -91,11 +163,13 @@ static void print_trace(yyjson_val *trace, double worker)
     measure_depths(steps, depths);
     print_row(0, answer_num(trace, "before"), 0, "reading, queue", "");
     yyjson_arr_foreach(steps, i, count, step) print_step(step, depths, &totals);
-    if (answer_num(trace, "omitted") > 0)
-        printf("  %24s  and %.0f steps more\n", "", answer_num(trace, "omitted"));
+    print_omitted(trace);
     print_row(answer_num(trace, "answered_at"), answer_num(trace, "answer"), 0, "answer", "");
-    printf("  in all: Lua %.3f ms, waits of the handler %.3f ms\n\n", totals.lua * 1000,
+    printf("  in all: Lua %.3f ms, waits of the handler %.3f ms", totals.lua * 1000,
            totals.waits * 1000);
+    if (totals.statements)
+        printf(", %u statements %.3f ms in databases", totals.statements, totals.databases * 1000);
+    fputs("\n\n", stdout);
     fflush(stdout);
     ty_buf_close(&head);
 }

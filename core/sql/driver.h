@@ -2,6 +2,7 @@
  *
  *   sql.c        which driver a URL wants; hands every call to it
  *   text.c       what the text of a statement gives away
+ *   outline.c    what of it may be shown
  *   rows.c       results as one run of bytes, for drivers that have to copy them anyway
  *   figures.c    metrics, under OpenTelemetry's names
  *   pool*.c      connections to a server: core/sql/pool.h

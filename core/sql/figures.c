@@ -61,10 +61,10 @@ static const struct ty_metric places = {
     .type = TY_GAUGE,
 };
 
-enum { OPERATIONS = 6, KINDS = TY_ERR_UNKNOWN_OUTCOME + 1 };
+enum { OPERATIONS = 7, KINDS = TY_ERR_UNKNOWN_OUTCOME + 1 };
 
-static const char *const operations[OPERATIONS] = {"SELECT", "INSERT", "UPDATE",
-                                                   "DELETE", "COMMIT", "OTHER"};
+static const char *const operations[OPERATIONS] = {"SELECT", "INSERT", "UPDATE", "DELETE",
+                                                   "COMMIT", "BATCH",  "OTHER"};
 
 struct ty_sql_figures {
     const char *system;
@@ -92,13 +92,29 @@ static struct ty_series *series(const struct ty_metric *metric, const char *name
     return found;
 }
 
+static void add_database(struct ty_buf *labels, const struct ty_sql_figures *figures)
+{
+    add_label(labels, "db_system_name", figures->system);
+    add_label(labels, "db_namespace", figures->name);
+}
+
+static struct ty_series *row_series(const struct ty_sql_figures *figures)
+{
+    struct ty_buf labels = {0};
+
+    add_database(&labels, figures);
+    struct ty_series *found = ty_metrics_series(&returned_rows, ty_buf_cstr(&labels));
+    ty_buf_close(&labels);
+    return found;
+}
+
 struct ty_sql_figures *ty_sql_figures_new(const char *system, const char *name)
 {
     struct ty_sql_figures *figures = ty_zalloc(sizeof(*figures));
 
     figures->system = system;
     figures->name = ty_strdup(name);
-    figures->rows = series(&returned_rows, name, NULL);
+    figures->rows = row_series(figures);
     figures->wait = series(&wait_time, name, NULL);
     figures->idle = series(&connections, name, "idle");
     figures->used = series(&connections, name, "used");
@@ -131,25 +147,20 @@ void ty_sql_figures_free(struct ty_sql_figures *figures)
 
 static int operation_of(const struct ty_sql_op *op)
 {
-    char word[16] = "COMMIT";
+    char name[TY_SQL_OPERATION_MAX];
+    int i = 0;
 
-    if (op->verb == TY_SQL_RUN)
-        ty_sql_first_word(op->sql, word);
-    else if (op->verb != TY_SQL_COMMIT)
-        return OPERATIONS - 1;
-    for (int i = 0; i < OPERATIONS - 1; i++) {
-        if (strcmp(word, operations[i]) == 0)
-            return i;
-    }
-    return OPERATIONS - 1;
+    ty_sql_operation(op, name);
+    while (i < OPERATIONS - 1 && strcmp(name, operations[i]) != 0)
+        i++;
+    return i;
 }
 
 static struct ty_series *add_duration(struct ty_sql_figures *figures, int operation, int kind)
 {
     struct ty_buf labels = {0};
 
-    add_label(&labels, "db_system_name", figures->system);
-    add_label(&labels, "db_namespace", figures->name);
+    add_database(&labels, figures);
     add_label(&labels, "db_operation_name", operations[operation]);
     if (kind < KINDS)
         add_label(&labels, "error_type", ty_error_kind_name((enum ty_error_kind)kind));
@@ -158,17 +169,26 @@ static struct ty_series *add_duration(struct ty_sql_figures *figures, int operat
     return found;
 }
 
+/* What became of it: of a batch, what became of the first that failed. */
+static int kind_of(const struct ty_sql_op *op)
+{
+    while (op && op->status == 0)
+        op = op->batch;
+    return op ? (int)op->error.kind : KINDS;
+}
+
 void ty_sql_count_op(struct ty_sql_figures *figures, const struct ty_sql_op *op)
 {
-    int operation = operation_of(op);
-    int kind = op->status == 0 ? KINDS : (int)op->error.kind;
+    int operation = operation_of(op), kind = kind_of(op);
     struct ty_series **at = &figures->durations[operation][kind];
 
     if (!*at)
         *at = add_duration(figures, operation, kind);
     ty_histogram_observe(*at, (double)op->run_ns / 1e9);
-    if (op->status == 0 && op->column_count > 0)
-        ty_histogram_observe(figures->rows, (double)op->row_count);
+    for (; kind == KINDS && op; op = op->batch) {
+        if (op->column_count > 0)
+            ty_histogram_observe(figures->rows, (double)op->row_count);
+    }
 }
 
 void ty_sql_count_wait(struct ty_sql_figures *figures, uint64_t ns, bool in_vain)

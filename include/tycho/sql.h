@@ -218,6 +218,21 @@ bool ty_sql_reads(const char *sql);
  * doubt about what does read; what functions do it cannot know. */
 bool ty_sql_only_reads(const char *sql);
 
+/* ---- what may be shown of statements, to people who may not see what is in them */
+
+enum { TY_SQL_OPERATION_MAX = 16 };
+
+/* "SELECT", "COMMIT", "FETCH", "BATCH": the first word of a statement, in upper case, or what else
+ * it does. */
+void ty_sql_operation(const struct ty_sql_op *op, char out[TY_SQL_OPERATION_MAX]);
+
+/* Its text; empty if it has none. */
+struct ty_slice ty_sql_statement(const struct ty_sql_op *op);
+
+/* Adds a statement in one line: without comments, with "?" for every literal, and "..." behind
+ * `max` bytes. `system` is ty_sql_system(): they do not write their texts and comments alike. */
+void ty_sql_outline(const char *system, struct ty_slice sql, size_t max, struct ty_buf *out);
+
 /* ---- results, after `done` has run with status 0 */
 
 /* Where a reader of the result is. Start with zeroes. */

@@ -4,6 +4,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <string.h>
 
 #include "tycho/sql.h"
 
@@ -45,9 +46,109 @@ static void what_writes_is_known_however_it_begins(void **state)
         assert_false(ty_sql_only_reads(writes[i]));
 }
 
+/* As it would be shown; static memory. */
+static const char *outline(const char *system, const char *sql, size_t max)
+{
+    static char text[512];
+    struct ty_buf out = {0};
+
+    ty_sql_outline(system, (struct ty_slice){sql, strlen(sql)}, max, &out);
+    assert_in_range(out.len, 0, sizeof(text) - 1);
+    memcpy(text, ty_buf_cstr(&out), out.len + 1);
+    ty_buf_close(&out);
+    return text;
+}
+
+static void an_outline_keeps_words_names_and_placeholders(void **state)
+{
+    static const char *const systems[] = {"sqlite", "postgresql", "mysql"};
+
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        assert_string_equal(outline(systems[i],
+                                    "  select a1, \"b 2\".c -- why\n  from t_3\n where id = $1 and"
+                                    " n > -2.5e-3/* 4 */and x in ('it''s', 0xFF, .5) limit 10;",
+                                    300),
+                            "select a1, \"b 2\".c from t_3 where id = $1 and n > -? and x in (?, ?,"
+                            " ?) limit ?;");
+        assert_string_equal(outline(systems[i], "", 300), "");
+        assert_string_equal(outline(systems[i], " -- nothing", 300), "");
+        assert_string_equal(outline(systems[i], "select $12", 300), "select $12");
+    }
+}
+
+static void an_outline_shows_no_literal(void **state)
+{
+    static const struct {
+        const char *system, *sql;
+    } secrets[] = {
+        {"sqlite", "select 'CANARY'"},
+        {"sqlite", "select x'CANARY', 'a''CANARY'"},
+        {"sqlite", "select [it's], 'CANARY', \"it's\", 'CANARY', `it's`, 'CANARY'"},
+        {"sqlite", "select 'a\\', 'CANARY'"},
+        {"sqlite", "select 'CANARY"},
+        {"sqlite", "select 1 -- it's\n, 'CANARY'"},
+        {"sqlite", "select 1 /* /* it's */, 'CANARY'"},
+        {"postgresql", "select E'a\\'CANARY', 'CANARY'"},
+        {"postgresql", "select e'a\\'b'\n'c\\'CANARY'"},
+        {"postgresql", "select 'a\\', 'CANARY'"},
+        {"postgresql", "select $$it's CANARY$$, $a$ $$CANARY$b$CANARY$a$, 'CANARY'"},
+        {"postgresql", "do $body$ begin perform 'CANARY'; end $body$"},
+        {"postgresql", "select 1 /* /* it's */ it's */, 'CANARY'"},
+        {"postgresql", "select a #> '{CANARY}', U&'CANARY', b`'CANARY'"},
+        {"postgresql", "select a$b$c, 'CANARY$b$'"},
+        {"postgresql", "create role r password 'CANARY'"},
+        {"postgresql", "select $$CANARY"},
+        {"mysql", "select 1 # it's\n, 'CANARY'"},
+        {"mysql", "select 5--3, 'CANARY', `it's`, 'CANARY'"},
+        {"mysql", "select _utf8'CANARY', 'a\\', 'CANARY'"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(secrets) / sizeof(secrets[0]); i++) {
+        if (strstr(outline(secrets[i].system, secrets[i].sql, 300), "CANARY"))
+            fail_msg("%s: %s", secrets[i].sql, outline(secrets[i].system, secrets[i].sql, 300));
+    }
+    assert_string_equal(outline("mysql", "select 9876543210, 4111.11, 1e9", 300), "select ?, ?, ?");
+}
+
+static void an_outline_is_cut_between_characters(void **state)
+{
+    (void)state;
+    assert_string_equal(outline("sqlite", "select abc", 10), "select abc");
+    assert_string_equal(outline("sqlite", "select abcd", 10), "select abc...");
+    assert_string_equal(outline("sqlite", "select ab\xc3\xa9", 10), "select ab...");
+    assert_string_equal(outline("sqlite", "select 'a very long text'", 10), "select ?");
+}
+
+static void operations_have_names(void **state)
+{
+    struct ty_sql_op next = {.sql = "select 2"}, op = {.sql = "-- x\n update t", .sql_len = 14};
+    char name[TY_SQL_OPERATION_MAX];
+
+    (void)state;
+    ty_sql_operation(&op, name);
+    assert_string_equal(name, "UPDATE");
+    assert_int_equal(ty_sql_statement(&op).len, 14);
+    op.batch = &next;
+    ty_sql_operation(&op, name);
+    assert_string_equal(name, "BATCH");
+    for (int verb = TY_SQL_SCRIPT; verb <= TY_SQL_COPY_GET; verb++) {
+        op.verb = (enum ty_sql_verb)verb;
+        ty_sql_operation(&op, name);
+        assert_true(strlen(name) > 3);
+    }
+    op.verb = TY_SQL_COPY_PUT; /* what it sends is data */
+    assert_int_equal(ty_sql_statement(&op).len, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_outline_keeps_words_names_and_placeholders),
+        cmocka_unit_test(an_outline_shows_no_literal),
+        cmocka_unit_test(an_outline_is_cut_between_characters),
+        cmocka_unit_test(operations_have_names),
         cmocka_unit_test(what_only_reads_is_known_by_its_words),
         cmocka_unit_test(what_writes_is_known_however_it_begins),
     };
