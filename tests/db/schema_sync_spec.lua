@@ -318,6 +318,26 @@ describe("tycho db sync", function()
     assert.equal(0, tonumber(db.value "select count(*) from ss_b"))
   end)
 
+  it("takes away and changes indexes that a reference uses", function()
+    local function two(columns, ...)
+      return models({ "ss_a", { model.id() } },
+        { "ss_b", { model.id(), model.reference("a", "ss_a"), indexes = { ... },
+          columns[1] } })
+    end
+    local both = { model.integer("n", { null = true }) }
+    local allow = { "drop-index:ss_b.ss_b_a_n_idx", "drop-column:ss_b.n" }
+    local index, unique = { "a", "n" }, { "a", "n", unique = true, name = "ss_b_a_n_idx" }
+
+    for _, last in ipairs { two(both), two({}), two(both, unique) } do
+      drop_all()
+      sync(two(both, index))
+      sync(last, allow)
+
+      assert.same({}, steps(plan_of(last)))
+      assert.is_false(pcall(db.exec, "insert into ss_b (a) values (4711)"))
+    end
+  end)
+
   it("changes what is done on delete", function()
     sync(parent_and_child("no_action"))
     local made = sync(parent_and_child("cascade"))

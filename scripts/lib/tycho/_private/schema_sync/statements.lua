@@ -33,6 +33,33 @@ function OF.add_column(ddl, live, difference)
   return { ddl:add_column(live, filled), ddl:set_default(live, column) }
 end
 
+local function serves(index, reference, gone)
+  return not gone[index] and index.parts[1] == reference.columns[1]
+end
+
+local function is_served(live, reference, gone)
+  for _, index in ipairs(live.indexes) do
+    if serves(index, reference, gone) then
+      return true
+    end
+  end
+  return reference.has_index or live.primary[1] == reference.columns[1]
+end
+
+-- MySQL lets no index go that a reference needs, so the reference gets the one that MySQL would
+-- have made with it.
+local function add_reference_indexes(list, ddl, live, index, gone)
+  for _, reference in ipairs(ddl.system == "mysql" and live.references or {}) do
+    if not gone[reference] and serves(index, reference, {})
+      and not is_served(live, reference, gone) then
+      reference.has_index = true
+      list[#list + 1] = ddl:create_index(live, {
+        name = reference.name, parts = reference.columns, unique = false,
+      })
+    end
+  end
+end
+
 -- MySQL does not drop what belongs to a column by itself, or leaves an index of the other columns.
 -- `gone` is what is dropped already.
 function OF.drop_column(ddl, live, difference, gone)
@@ -41,6 +68,9 @@ function OF.drop_column(ddl, live, difference, gone)
     for _, item in ipairs(items) do
       if not gone[item] and belongs(item) then
         gone[item] = true
+        if method == "drop_index" then
+          add_reference_indexes(list, ddl, live, item, gone)
+        end
         list[#list + 1] = ddl[method](ddl, live, item)
       end
     end
@@ -75,8 +105,12 @@ local function add_item(job, step, made)
   local drop = ddl["drop_" .. kind]
   local add = kind == "index" and ddl.create_index or ddl["add_" .. kind]
   if difference.live then
-    local list = difference.wanted and "early" or "statements"
-    step[list] = { drop(ddl, job.renamed, difference.live) }
+    local list = {}
+    if kind == "index" then
+      add_reference_indexes(list, ddl, job.renamed, difference.live, job.gone)
+    end
+    list[#list + 1] = drop(ddl, job.renamed, difference.live)
+    step[difference.wanted and "early" or "statements"] = list
   end
   if difference.wanted then
     step.statements = { add(ddl, made, difference.wanted) }
