@@ -217,6 +217,20 @@ describe("tycho db with migrations", function()
     assert.matches("001_a.sql:3: ", json.decode(out).faults[1])
   end)
 
+  it("says what stays done where a later one fails", function()
+    local s = prepare(nil, {
+      ["migrations/001_a.sql"] = "create table a(x);", ["migrations/002_b.sql"] = "nonsense;",
+      ["migrations/001_a.down.sql"] = "drop table a;",
+    })
+
+    local code, out = s:cli("db", "migrate")
+    assert.equal(1, code)
+    assert.equal("applied scripts/migrations/001_a.sql\n", out)
+    s:cli("db", "rollback", "--yes")
+    out = select(2, s:cli("db", "migrate", "--json"))
+    assert.same({ "scripts/migrations/001_a.sql" }, json.decode(out).files)
+  end)
+
   it("compares the models in its status", function()
     local s = prepare()
     local answer = json.decode((select(2, s:cli("db", "status", "--json"))))

@@ -25,7 +25,7 @@ local migrate = {}
 ---@class tycho.migrate.Options
 ---@field database? string `default` by default
 ---@field on_event? fun(what: string, file?: string, detail?: string) called as it goes on, with
----"apply", "undo", "statement" ("2 of 7") or "waiting"
+---"apply" and "applied", "undo" and "undid", "statement" ("2 of 7") or "waiting"
 
 ---@class tycho.migrate.Step
 ---@field version integer
@@ -76,6 +76,7 @@ function migrate.run(opts)
       run.refuse_changed(step, row)
     elseif run.apply(job, step) then
       done[#done + 1] = files.shown(step.file)
+      job.on_event("applied", done[#done])
     end
   end
   return done
@@ -185,6 +186,7 @@ function migrate.rollback(opts)
   for _, step in ipairs(steps_to_undo(job, opts.to)) do
     if run.undo(job, step) then
       done[#done + 1] = files.shown(step.file)
+      job.on_event("undid", done[#done])
     end
   end
   return done

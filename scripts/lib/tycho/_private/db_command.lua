@@ -18,11 +18,12 @@ local DONE, FAILED, USAGE = 0, 1, 2
 ---@field database string
 ---@field args string[]
 ---@field allow string[]
+---@field done string[] files; they stay done if a later one fails
 ---@field json boolean
 ---@field terminal boolean somebody can be asked
 
 local function read_words(verb, ...)
-  local call = { verb = verb, database = "default", args = {}, allow = {} }
+  local call = { verb = verb, database = "default", args = {}, allow = {}, done = {} }
   local is_raw = false
   for i = 1, select("#", ...) do
     local word = select(i, ...)
@@ -42,11 +43,18 @@ local function read_words(verb, ...)
   return call
 end
 
--- Says how it goes on, where somebody is looking.
+local function note(call, word, file)
+  call.done[#call.done + 1] = file
+  screen.say(("%s %s"):format(word, file))
+end
+
+-- Says what was done, and, where somebody is looking, how it goes on.
 local function narrate(call)
   local words = { apply = "applying", undo = "undoing" }
   return function(what, file, detail)
-    if call.terminal and what == "statement" then
+    if what == "applied" or what == "undid" then
+      note(call, what, file)
+    elseif call.terminal and what == "statement" then
       screen.progress(("%s: statement %s"):format(file, detail))
     elseif call.terminal and what == "waiting" then
       screen.progress "another process is changing the schema: waiting for it"
@@ -100,23 +108,18 @@ function commands.status(call)
   return call.check and differs and FAILED or DONE
 end
 
-local function show_done(call, done, word, none)
+local function show_done(call, none)
   screen.progress()
   if call.json then
-    screen.line(json.encode { ok = true, files = json.array(done) })
-    return
-  end
-  for _, file in ipairs(done) do
-    screen.line(("%s %s"):format(word, file))
-  end
-  if not done[1] then
+    screen.line(json.encode { ok = true, files = json.array(call.done) })
+  elseif not call.done[1] then
     screen.line(none)
   end
 end
 
 function commands.migrate(call)
-  local done = migrate.run { database = call.database, on_event = narrate(call) }
-  show_done(call, done, "applied", "Nothing to apply.")
+  migrate.run { database = call.database, on_event = narrate(call) }
+  show_done(call, "Nothing to apply.")
   return DONE
 end
 
@@ -135,10 +138,8 @@ function commands.rollback(call)
       return FAILED
     end
   end
-  local done = migrate.rollback {
-    database = call.database, to = to, on_event = narrate(call),
-  }
-  show_done(call, done, "undid", "Nothing to undo.")
+  migrate.rollback { database = call.database, to = to, on_event = narrate(call) }
+  show_done(call, "Nothing to undo.")
   return DONE
 end
 
@@ -190,15 +191,14 @@ local function plant(call, file)
 end
 
 function commands.seed(call)
-  local done = {}
-  for i, file in ipairs(seed_files(call)) do
+  for _, file in ipairs(seed_files(call)) do
     if call.terminal then
       screen.progress("running " .. files.shown(file))
     end
     plant(call, file)
-    done[i] = files.shown(file)
+    note(call, "ran", files.shown(file))
   end
-  show_done(call, done, "ran", "There are no seeds: scripts/seeds/*.lua.")
+  show_done(call, "There are no seeds: scripts/seeds/*.lua.")
   return DONE
 end
 
@@ -214,7 +214,10 @@ local function main(...)
   if ok then
     return result
   elseif call.json then
-    screen.line(json.encode { ok = false, faults = json.array { tostring(result) } })
+    screen.line(json.encode {
+      ok = false, faults = json.array { tostring(result) },
+      files = call.done[1] and json.array(call.done) or nil,
+    })
   else
     screen.fault(tostring(result))
   end
