@@ -2,6 +2,8 @@
 PRESET ?= release
 TEST_TIMEOUT ?= 1800
 FUZZ_SECONDS ?= 300
+# Most tests wait most of the time: one more at once than a small machine has processors.
+AT_ONCE ?= 3
 
 NINJA = build/$(PRESET)/build.ninja
 
@@ -14,10 +16,10 @@ run: build        ## install what is missing, build, serve scripts/
 test: setup-test $(NINJA)  ## install what is missing, build, run every test
 	@cmake --build --preset $(PRESET) --target tests
 	@rm -f build/$(PRESET)/sanitizer.log.*
-	@ctest --preset $(PRESET) -j2 -LE valgrind --timeout $(TEST_TIMEOUT) $(TESTS)
+	@ctest --preset $(PRESET) -j$(AT_ONCE) -LE valgrind --timeout $(TEST_TIMEOUT) $(TESTS)
 
-test-long:        ## the same with the figures that take their time
-	@TYCHO_TEST_LONG=1 $(MAKE) --no-print-directory test TEST_TIMEOUT=7200
+test-long:        ## the same, one by one, with figures held to the letter (hours; leave the machine alone)
+	@TYCHO_TEST_LONG=1 $(MAKE) --no-print-directory test AT_ONCE=1 TEST_TIMEOUT=7200
 
 tsan:             ## the tests in C, and the library's, under the thread sanitizer
 	@$(MAKE) --no-print-directory test PRESET=tsan TESTS='-E "^(blackbox|corpus|lua[.])"'
