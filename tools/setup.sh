@@ -11,8 +11,8 @@ here=$(cd "$(dirname "$0")" && pwd)
 build="gcc libc6-dev cmake ninja-build pkg-config dpkg-dev libuv1-dev libssl-dev libsqlite3-dev
     libyaml-dev libcrypt-dev zlib1g-dev lua-cjson-dev libllhttp-dev libyyjson-dev libpq-dev
     libmariadb-dev libcmocka-dev"
-test="$build lua-busted spin iproute2 libfaketime mount nftables util-linux openssl postgresql
-    mariadb-server-core mariadb-client pgbouncer"
+test="$build lua-busted spin curl ca-certificates openssl iproute2 libfaketime mount nftables
+    util-linux postgresql mariadb-server-core mariadb-client pgbouncer"
 valgrind="$test valgrind"
 fuzz="$test clang libclang-rt-dev llvm"
 lint="$test clang-format clang-tidy lua-check git"

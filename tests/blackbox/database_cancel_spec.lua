@@ -180,7 +180,7 @@ each("a statement that nobody waits for", function(kind, module)
     -- MariaDB's sleep() and KILL block each other now and then, for as long as their clients wait.
     local share = kind == "mariadb" and 1000 or server.is_instrumented() and 200 or 20
     assert.is_true(answered > TOTAL / share, answered)
-    sessions.wait_idle(db, name, 2)
+    sessions.wait_idle(db, name, 10)
     local open = #sessions.list(db, name)
     assert.is_true(open <= POOL_MAX + (kind == "mariadb" and 2 or 0), open) -- and the requests' own
     clock.eventually(function()
