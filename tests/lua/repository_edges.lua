@@ -278,7 +278,7 @@ local function checks(new)
     end
 
     is_blamed("do it in parts", function() items:count { id = ids } end)
-    assert.equal(0, items:count { id = { unpack(ids, 1, 5000) } })
+    assert.equal(0, items:count { id = { unpack(ids, 1, 1000) } })
     assert.equal(0, query.from("re_items"):where({ id__in = { db.null, 1 } }):count())
   end)
 end

@@ -124,6 +124,23 @@ describe("tycho.unit_of_work", function()
     assert.equal("", marks())
   end)
 
+  it("leaves it to a transaction around it to begin again", function()
+    local function attempts(detail)
+      local count = 0
+      pcall(db.transaction, function()
+        unit_of_work.run(function()
+          count = count + 1
+          error(errors.new("conflict", "no", { detail = detail }), 0)
+        end, { retry = 2 })
+      end)
+      return count
+    end
+
+    assert.equal(1, attempts "40001")
+    assert.equal(1, attempts "40P01")
+    assert.equal(3, attempts "STALE")
+  end)
+
   it("knows whether there is one", function()
     assert.is_false(unit_of_work.is_active())
     unit_of_work.run(function()

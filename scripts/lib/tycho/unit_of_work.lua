@@ -73,8 +73,11 @@ local function once(fn, opts)
   return settled(entered, pcall(finish, pcall(fn)))
 end
 
-local function is_retriable(err)
+-- In a transaction only a row is read anew: what the database gave up because of others began with
+-- that transaction, which MySQL has undone.
+local function is_retriable(err, opts)
   return errors.is(err, "conflict") and RETRIABLE[err.detail] == true
+    and (err.detail == "STALE" or not transaction.current(opts.database or "default"))
 end
 
 local function attempt(fn, opts, number, ok, ...)
@@ -82,7 +85,7 @@ local function attempt(fn, opts, number, ok, ...)
     return ...
   end
   local err = ...
-  if number > (opts.retry or 0) or unit.current() or not is_retriable(err) then
+  if number > (opts.retry or 0) or unit.current() or not is_retriable(err, opts) then
     error(err, 0)
   end
   fiber.sleep(math.random() * 0.01 * 2 ^ math.min(number, 6))
