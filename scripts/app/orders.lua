@@ -1,6 +1,5 @@
 -- Orders: from PENDING to one of three ends.
 local crypto = require "tycho.crypto"
-local db = require "tycho.db"
 local errors = require "tycho.errors"
 local models = require "app.models"
 local repository = require "tycho.repository"
@@ -38,13 +37,13 @@ function orders.move(order, to)
   if not MOVES[order.state][to] then
     errors.raise("order.illegal_move", { from = order.state, to = to })
   end
-  local moved = db.exec("update orders set state = $1 where id = $2 and state = $3",
-    to, order.id, order.state)
-  local now = placed:get(order.id)
-  if moved.changes == 0 then
-    errors.raise("order.illegal_move", { from = now.state, to = to })
+  local moved, err = tycho.try(placed.update, placed, order.id, { state = to }, {
+    where = { state = order.state },
+  })
+  if err and err.detail == "STALE" then
+    errors.raise("order.illegal_move", { from = placed:get(order.id).state, to = to })
   end
-  return now
+  return moved or error(err, 0)
 end
 
 -- An order that nobody paid in time has expired, whether or not anybody noticed.

@@ -1,5 +1,4 @@
 -- Accounts: making one, and proving to be its owner.
-local db = require "tycho.db"
 local errors = require "tycho.errors"
 local models = require "app.models"
 local password = require "tycho.password"
@@ -29,9 +28,9 @@ function users.authenticate(email, text)
     errors.raise "auth.bad_credentials"
   end
   -- Counted by the database: two may sign in at once.
-  db.exec("update users set login_count = login_count + 1, last_login_at = $1 where id = $2",
-    db.timestamp(time.now()), user.id)
-  return accounts:get(user.id)
+  return accounts:update(user.id, {
+    login_count = repository.increment(), last_login_at = time.now(),
+  })
 end
 
 return users
