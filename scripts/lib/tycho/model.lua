@@ -180,18 +180,26 @@ function model.json(name, opts)
   return column
 end
 
+---@class tycho.model.BytesOptions: tycho.model.ColumnOptions
+---@field max? integer bytes
+
 ---Bytes: a string of any content.
 ---
 ---```lua
 ---model.bytes("digest", { max = 32 })
 ---```
 ---@param name string
----@param opts? tycho.model.ColumnOptions
+---@param opts? tycho.model.BytesOptions
 ---@return tycho.model.Column
 function model.bytes(name, opts)
   local column = columns.new("bytes", name, opts, 2)
   return column
 end
+
+---@class tycho.model.ArrayOptions: tycho.model.ColumnOptions
+---@field of "integer"|"smallint"|"real"|"decimal"|"boolean"|"text"|"timestamp"|"date"|"uuid" its
+---elements' kind
+---@field max? integer elements
 
 ---A list of values of one kind; where a database has no arrays, it is kept as JSON.
 ---
@@ -199,12 +207,15 @@ end
 ---model.array("tags", { of = "text", max = 20, default = {} })
 ---```
 ---@param name string
----@param opts tycho.model.ColumnOptions `of`: the kind of its elements; `max`: how many
+---@param opts tycho.model.ArrayOptions
 ---@return tycho.model.Column
 function model.array(name, opts)
   local column = columns.new("array", name, opts, 2)
   return column
 end
+
+---@class tycho.model.EnumOptions: tycho.model.ColumnOptions
+---@field values string[] the texts
 
 ---One of some texts.
 ---
@@ -212,7 +223,7 @@ end
 ---model.enum("state", { values = { "PENDING", "PAID" }, default = "PENDING" })
 ---```
 ---@param name string
----@param opts tycho.model.ColumnOptions `values`: the texts
+---@param opts tycho.model.EnumOptions
 ---@return tycho.model.Column
 function model.enum(name, opts)
   local column = columns.new("enum", name, opts, 2)

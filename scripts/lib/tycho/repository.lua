@@ -29,11 +29,20 @@ local repository = {}
 ---@field database? string that of the model by default
 ---@field replica? boolean replicas may answer what is read, until the request has written something
 ---@field on_conflict? table<string, string> names of the application's errors, by unique columns
----("email", "team_id,name"), by the name of a constraint or check, or under "foreign_key"
+---("email", "team_id,name"), by a column with a check, by the name of a constraint or check, or under
+---"foreign_key"
 ---@field on_missing? string the error that `update` raises for a row that is not there
 ---@field on_stale? string the error for a row that somebody else has changed
 ---@field limit? integer of a list that does not say: 20
 ---@field limit_max? integer of any list: 1000
+
+---@class tycho.repository.MemoryOptions
+---@field references? table<string, tycho.repository.Repository> those of other tables, by table
+---@field on_conflict? table<string, string> as for `repository.new`; and so below
+---@field on_missing? string
+---@field on_stale? string
+---@field limit? integer
+---@field limit_max? integer
 
 local KNOWN = options.set {
   "database", "replica", "on_conflict", "on_missing", "on_stale", "limit", "limit_max",
@@ -91,7 +100,7 @@ end
 ---local users = repository.memory(User, { references = { teams = teams } })
 ---```
 ---@param model tycho.model.Model
----@param opts? tycho.repository.Options also `references`, but no `database`
+---@param opts? tycho.repository.MemoryOptions
 ---@return tycho.repository.Repository
 function repository.memory(model, opts)
   check_model(model, 2)

@@ -210,13 +210,19 @@ function Repository:list(opts)
   }
 end
 
+---@class tycho.repository.EachOptions
+---@field where? tycho.query.Filter
+---@field order? string|string[] columns, downwards with a `-` before them
+---@field with_deleted? boolean
+---@field batch? integer how many are fetched at once: 500
+
 ---All entities, one after the other, in bounded memory: they are fetched in pages.
 ---
 ---```lua
 ---for user in users:each { where = { active = true }, order = "id" } do ... end
 ---```
 ---@async
----@param opts? { where?: table, order?: string|string[], with_deleted?: boolean, batch?: integer }
+---@param opts? tycho.repository.EachOptions
 ---@return fun(): table<string, any>?
 function Repository:each(opts)
   opts = check_opts(opts, EACH)
