@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "crash.h"
+#include "cstack.h"
 #include "error.h"
 #include "fiber_private.h"
 #include "profile.h"
@@ -285,6 +286,9 @@ static void prepare(struct ty_fiber *fiber, const struct ty_fiber_options *optio
 int ty_fiber_refuse(lua_State *L)
 {
     ty_counter_add(ty_fibers_of(L)->refused, 1);
+    if (!ty_cstack_has_room())
+        return ty_push_error(L, TY_ERR_UNAVAILABLE, "NESTED",
+                             "stack overflow: fibers that start each other without a wait");
     return ty_push_error(L, TY_ERR_UNAVAILABLE, "FIBERS", "too many fibers (lua.fibers_max)");
 }
 
@@ -292,7 +296,7 @@ struct ty_fiber *ty_fiber_start(lua_State *L, int nargs, const struct ty_fiber_o
 {
     struct ty_fibers *set = ty_fibers_of(L);
     struct ty_fiber *parent = options->detached ? NULL : set->running;
-    bool full = set->count >= set->max;
+    bool full = set->count >= set->max || !ty_cstack_has_room();
     int context = LUA_NOREF;
 
     /* What may throw comes first. */

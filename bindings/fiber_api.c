@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cstack.h"
 #include "error.h"
 #include "fiber_private.h"
 #include "modules.h"
@@ -380,12 +381,12 @@ int ty_fiber_blame(lua_State *L, const char *message)
 int luaopen_tycho_core_fiber(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"at_top", l_at_top},       {"await", l_await},     {"cancel", l_cancel},
-        {"cancelled", l_cancelled}, {"context", l_context}, {"count", l_count},
-        {"forgive", l_forgive},     {"holds", l_holds},     {"narrow", l_narrow},
-        {"remaining", l_remaining}, {"restore", l_restore}, {"room", l_room},
-        {"running", l_running},     {"shield", l_shield},   {"sleep", l_sleep},
-        {"spawn", l_spawn},         {NULL, NULL},
+        {"at_top", l_at_top},       {"await", l_await},          {"cancel", l_cancel},
+        {"cancelled", l_cancelled}, {"context", l_context},      {"count", l_count},
+        {"forgive", l_forgive},     {"holds", l_holds},          {"narrow", l_narrow},
+        {"remaining", l_remaining}, {"restore", l_restore},      {"room", l_room},
+        {"running", l_running},     {"shield", l_shield},        {"sleep", l_sleep},
+        {"spawn", l_spawn},         {"has_room", ty_cstack_ask}, {NULL, NULL},
     };
 
     lua_pushlightuserdata(L, (void *)&handles_key);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "crash.h"
+#include "cstack.h"
 #include "engine.h"
 #include "modules.h"
 #include "profile.h"
@@ -226,6 +227,7 @@ struct ty_vm *ty_vm_new(const struct ty_engine_env *env, struct ty_config *confi
     set_limit(vm, max ? max : SIZE_MAX / 2);
     vm->relief = vm->bytes_max / 2;
     set_allowance(vm);
+    ty_cstack_open();
     vm->heap = luaL_newstate(); /* only its allocator is used */
     if (vm->heap) {
         vm->heap_alloc = lua_getallocf(vm->heap, &vm->heap_data);

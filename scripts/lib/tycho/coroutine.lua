@@ -6,7 +6,7 @@
 
 local core = require "tycho.core.fiber"
 
-local PARK, at_top = core.PARK, core.at_top
+local PARK, at_top, has_room = core.PARK, core.at_top, core.has_room
 local resume, yield, create = coroutine.resume, coroutine.yield, coroutine.create
 local running = coroutine.running
 
@@ -39,6 +39,8 @@ end
 function coroutine.resume(co, ...)
   if waiting[co] then
     return false, waiting[co]
+  elseif not has_room() then
+    return false, "stack overflow: coroutines that resume each other"
   end
   return wake(co, forward(co, resume(co, ...)))
 end
