@@ -6,6 +6,7 @@
 
 #include "error.h"
 #include "modules.h"
+#include "tycho/config.h"
 #include "tycho/memory.h"
 
 static struct ty_generation *generation_of(lua_State *L)
@@ -68,6 +69,18 @@ static struct ty_generation *check_loading(lua_State *L)
     return gen;
 }
 
+/* Above that the master kills the worker, with all its requests, before the guard ends the one. */
+static double check_slice(lua_State *L, int index, const struct ty_config *config)
+{
+    double slice = option_number(L, index, "slice_max");
+    uint64_t silence = ty_config_ms(config, "host.heartbeat_timeout");
+
+    if (slice * 1000 + TY_CONFIG_GUARD_MARGIN_MS > (double)silence)
+        luaL_error(L, "slice_max: must be at least %dms less than host.heartbeat_timeout",
+                   TY_CONFIG_GUARD_MARGIN_MS);
+    return slice;
+}
+
 /* route(methods, pattern, where, options, handler) */
 static int l_route(lua_State *L)
 {
@@ -81,7 +94,7 @@ static int l_route(lua_State *L)
     int status = (int)option_number(L, 4, "status");
     bool strict = option_flag(L, 4, "strict");
     double concurrency = option_number(L, 4, "concurrency");
-    double slice_max = option_number(L, 4, "slice_max");
+    double slice_max = check_slice(L, 4, gen->vm->config);
     double cpu_max = option_number(L, 4, "cpu_max");
     struct ty_buf names = {0};
     struct ty_error error;

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "config/value.h"
+#include "tycho/config.h"
 #include "tycho/suggest.h"
 
 enum { PATH_MAX_ = 256, NAME_MAX_ = 64, SHOWN_MAX = 60 };
@@ -234,6 +235,26 @@ static void check_order(const struct ty_node *root, const char *small, const cha
     ty_value_close(&high);
 }
 
+/* Else the master kills the worker, with all its requests, before the guard can end the one. */
+static void check_guard(const struct ty_node *root, struct ty_faults *faults)
+{
+    struct ty_value slice, silence;
+    const char *origin = value_of(root, "lua.slice_max", &slice);
+    const char *other = value_of(root, "host.heartbeat_timeout", &silence);
+    bool is_close = slice.number + TY_CONFIG_GUARD_MARGIN_MS > silence.number;
+
+    if (is_close && strcmp(origin, "default") == 0)
+        ty_fault(faults,
+                 "%s: host.heartbeat_timeout: must be at least %dms more than lua.slice_max (%s)",
+                 other, TY_CONFIG_GUARD_MARGIN_MS, origin);
+    else if (is_close)
+        ty_fault(faults,
+                 "%s: lua.slice_max: must be at least %dms less than host.heartbeat_timeout (%s)",
+                 origin, TY_CONFIG_GUARD_MARGIN_MS, other);
+    ty_value_close(&slice);
+    ty_value_close(&silence);
+}
+
 static bool is_any_address(const char *host)
 {
     return strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0;
@@ -266,6 +287,7 @@ void ty_check_whole(const struct ty_node *root, struct ty_faults *faults)
 
     check_order(root, "http.field_max", "http.header_max", faults);
     check_order(root, "http.target_max", "http.header_max", faults);
+    check_guard(root, faults);
     check_ports(root, faults);
     for (size_t i = 0; databases && i < databases->count; i++) {
         const struct ty_node *database = databases->children[i];

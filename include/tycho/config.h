@@ -23,6 +23,10 @@
 
 struct ty_config;
 
+/* By how much at least a script is stopped before its worker counts as stuck: lua.slice_max and
+ * host.heartbeat_timeout. */
+enum { TY_CONFIG_GUARD_MARGIN_MS = 500 };
+
 struct ty_config_source {
     const char *path;             /* NULL: conf/tycho.yaml if it is there, else only the defaults */
     const char *env;              /* "dev", "test", "production"; NULL: TYCHO_ENV, or none */

@@ -244,6 +244,7 @@ describe("a worker that is stuck in C", function()
     needs_the_handler()
     local s = start { config = {
       host = { heartbeat_timeout = "1s" }, reload = { load_timeout = "100ms" },
+      lua = { slice_max = "500ms" },
     } }
     local began = clock.now()
     ask(s, "/stuck")

@@ -82,6 +82,15 @@ static void values_that_contradict_each_other_are_refused(void **state)
                  "tycho.yaml:2: http.port: is also admin.port (default); give each its own");
     assert_fault("databases:\n  audit: {readers: 1}\n",
                  "tycho.yaml:2: databases.audit.url: missing");
+    assert_fault("host: {heartbeat_timeout: 1499ms}\n",
+                 "tycho.yaml:1: host.heartbeat_timeout: must be at least 500ms more than "
+                 "lua.slice_max (default)");
+    assert_fault("host: {heartbeat_timeout: 2s}\nlua: {slice_max: 1501ms}\n",
+                 "tycho.yaml:2: lua.slice_max: must be at least 500ms less than "
+                 "host.heartbeat_timeout (tycho.yaml:1)");
+    struct ty_config *config = load("host: {heartbeat_timeout: 2s}\nlua: {slice_max: 1500ms}\n");
+    assert_non_null(config);
+    ty_config_unref(config);
 }
 
 static void all_faults_are_listed_in_their_order(void **state)

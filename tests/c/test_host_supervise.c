@@ -98,7 +98,8 @@ static void a_silent_worker_is_killed_and_named(void **state)
     struct server *server = *state;
     int fd;
 
-    server_start(server, "workers=1", "host.heartbeat_timeout=1s", "reload.load_timeout=10ms");
+    server_start(server, "workers=1", "host.heartbeat_timeout=1s", "lua.slice_max=500ms",
+                 "reload.load_timeout=10ms");
     long pid = pid_of_worker(server, 0);
     fd = dial(server->port);
     ask_http(fd, "/spin");
