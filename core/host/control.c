@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -175,23 +174,25 @@ static int clear_stale(const char *path, int predecessor, const struct sockaddr_
                        struct ty_error *error)
 {
     struct stat st;
-    int fd, status;
+    bool is_predecessor;
+    int fd, code;
 
     if (lstat(path, &st) != 0)
         return errno == ENOENT ? 0 : fail(path, strerror(errno), error);
     if (!S_ISSOCK(st.st_mode))
         return fail(path, "there is something else under this name", error);
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    status = connect(fd, (const struct sockaddr *)address, sizeof(*address));
-    if (status == 0 && predecessor && is_of(fd, predecessor)) {
-        close(fd);
-        return 0;
-    }
-    if (status == 0 || errno != ECONNREFUSED) {
-        close(fd);
-        return fail(path, "another tycho is running here; stop it, or set another socket", error);
-    }
+    if (fd < 0)
+        return fail(path, strerror(errno), error);
+    code = connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 ? 0 : errno;
+    is_predecessor = code == 0 && predecessor && is_of(fd, predecessor);
     close(fd);
+    if (is_predecessor)
+        return 0;
+    if (code == 0 || code == EAGAIN) /* EAGAIN: others are waiting for it already */
+        return fail(path, "another tycho is running here; stop it, or set another socket", error);
+    if (code != ECONNREFUSED)
+        return fail(path, strerror(code), error);
     return unlink(path) == 0 ? 0 : fail(path, strerror(errno), error);
 }
 
@@ -224,6 +225,8 @@ static int listen_at(const char *path, struct ty_error *error)
     if (look_at(path, 0, error) != 0 || set_path(&address, path, error) != 0)
         return -1;
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return fail(path, strerror(errno), error);
     mask = umask(0177);
     status = bind(fd, (struct sockaddr *)&address, sizeof(address));
     umask(mask);

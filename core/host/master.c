@@ -21,7 +21,7 @@
 #include "tycho/memory.h"
 #include "tycho/sql_ledger.h"
 
-enum { TICK_MS = 250, FORCE_MARGIN_MS = 1000, FILES_MAX = 1 << 20 };
+enum { TICK_MS = 250, FORCE_MARGIN_MS = 1000, FILES_MIN = 64, FILES_MAX = 1 << 20 };
 
 /* ---- the end */
 
@@ -289,14 +289,21 @@ static unsigned count_workers(const struct ty_config *config)
 
 /* The soft limit is for programs that use select(); each connection is a descriptor. Workers
  * inherit it. */
-static void raise_file_limit(void)
+static bool raise_file_limit(void)
 {
     struct rlimit limit;
 
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-        return;
+        return true;
     limit.rlim_cur = limit.rlim_max < FILES_MAX ? limit.rlim_max : FILES_MAX;
     setrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_cur >= FILES_MIN)
+        return true;
+    fprintf(stderr,
+            "tycho: a process may open %d files only; at least %d are needed (ulimit -n, "
+            "LimitNOFILE=)\n",
+            (int)limit.rlim_cur, FILES_MIN);
+    return false;
 }
 
 static void free_all(struct master *master)
@@ -340,7 +347,8 @@ int ty_host_serve(const struct ty_host_options *options, const struct ty_engine 
     }
     ty_crash_open(&crash);
     ty_crash_allow_cores(ty_config_bool(options->config, "host.core_dumps"));
-    raise_file_limit();
+    if (!raise_file_limit())
+        return 1;
     master = ty_zalloc(sizeof(*master));
     master->options = options;
     master->config = ty_config_ref(options->config);

@@ -120,6 +120,11 @@ static void start_worker(struct worker *worker)
         ty_log_error("host", "web worker %u cannot be started: %s", worker->slot,
                      uv_strerror(status));
         worker->shared->state = TY_SLOT_EMPTY;
+        if (!master->is_ready) {
+            ty_master_fail(master, "tycho: web worker %u cannot be started: %s", worker->slot,
+                           uv_strerror(status));
+            return;
+        }
         if (worker->quick_deaths == 0)
             worker->quick_deaths = 1;
         replace(worker, true);
@@ -145,7 +150,7 @@ void ty_workers_open(struct master *master)
 
 void ty_workers_start(struct master *master)
 {
-    for (unsigned i = 0; i < master->worker_count; i++)
+    for (unsigned i = 0; i < master->worker_count && !master->is_stopping; i++)
         start_worker(&master->workers[i]);
 }
 

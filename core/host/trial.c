@@ -89,7 +89,8 @@ struct trial *ty_trial_start(struct master *master, struct generation *generatio
 
     trial->child = ty_child_start(&master->loop, &order, &events, &status);
     if (!trial->child) {
-        snprintf(text, sizeof(text), "no process to try the scripts in: %s", uv_strerror(status));
+        snprintf(text, sizeof(text), "no process to try the scripts in: %s%s", uv_strerror(status),
+                 status == UV_ENOENT ? " (/proc must be mounted)" : "");
         free(trial);
         done(text, arg);
         return NULL;

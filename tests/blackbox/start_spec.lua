@@ -3,6 +3,7 @@
 local clock = require "tests.blackbox.support.clock"
 local figure = require "tests.blackbox.support.figure"
 local fs = require "tycho.fs"
+local limits = require "tests.blackbox.support.limits"
 local proc = require "tests.blackbox.support.proc"
 local process = require "tycho.process"
 local server = require "tests.blackbox.support.server"
@@ -139,6 +140,37 @@ describe("a start", function()
     })
 
     assert.matches("nowhere/tycho%.db: Not a directory %(databases%.default%.url%)", said)
+  end)
+
+  it("refuses a route that would outlive its worker", function()
+    local said = one_line(refused {
+      scripts = { ["app/main.lua"] = [[
+local app = require "tycho.app"
+app.get("/report", { slice_max = 2 }, function() end)
+]] },
+      config = { host = { heartbeat_timeout = "2s" } },
+    })
+
+    assert.matches("^scripts/app/main%.lua:2: slice_max: must be at least 500ms less than", said)
+  end)
+
+  it("refuses to be with so few descriptors that it could not work", function()
+    local said = one_line(refused { prefix = limits.prefix { nofile = 63 } })
+
+    assert.matches("63 files only; at least 64 are needed", said)
+  end)
+
+  it("works without standard descriptors, and takes no file of its own for one", function()
+    local s = server.start { prefix = { "sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh" } }
+
+    for _, pid in ipairs { s.pid, unpack(s:workers()) } do
+      for fd = 0, 2 do
+        local path = ("/proc/%d/fd/%d"):format(pid, fd)
+        local _, target = process.run { args = { "readlink", path } }
+        assert.equal("/dev/null\n", target)
+      end
+    end
+    assert.equal(200, s:request("GET", "/").status)
   end)
 
   it("refuses a second server with the same control socket, and leaves the first alone", function()
