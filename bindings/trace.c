@@ -102,6 +102,7 @@ void ty_trace_begin(struct ty_call *call)
 {
     const struct ty_request *req = call->req;
     const struct ty_route *route = req->match.route;
+    struct ty_slice target = req->target;
     struct ty_tracing *tracing;
 
     if (!req->conn || wanted.left == 0 || !is_wanted(req))
@@ -114,7 +115,8 @@ void ty_trace_begin(struct ty_call *call)
     tracing->handled_ns = ty_now_ns();
     tracing->method = req->method;
     copy(tracing->route, ROUTE_MAX, route->pattern, strlen(route->pattern));
-    copy(tracing->target, ROUTE_MAX, req->target.data, req->target.len);
+    target.len = target.len < ROUTE_MAX ? target.len : ROUTE_MAX;
+    ty_http_add_target(&tracing->target, "target", target);
     copy(tracing->id, sizeof(tracing->id), req->id, strlen(req->id));
     call->tracing = tracing;
     call->to = &responder;
@@ -126,6 +128,7 @@ static void unref(struct ty_tracing *tracing)
         return;
     for (unsigned i = 0; i < tracing->step_count; i++)
         free(tracing->steps[i].span);
+    ty_buf_close(&tracing->target);
     free(tracing);
 }
 

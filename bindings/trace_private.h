@@ -24,7 +24,8 @@ struct ty_tracing {
     int status;
     uint64_t began_ns, handled_ns, answering_ns;
     enum ty_method method;
-    char route[ROUTE_MAX], target[ROUTE_MAX], id[TY_REQUEST_ID_MAX + 1];
+    char route[ROUTE_MAX], id[TY_REQUEST_ID_MAX + 1];
+    struct ty_buf target; /* as a member of the JSON */
     unsigned step_count, omitted;
     unsigned spans, spans_omitted; /* these are in `omitted` too */
     struct step steps[STEPS_MAX];

@@ -89,7 +89,8 @@ void ty_trace_tell(const struct ty_tracing *tracing, struct ty_buf *json)
     ty_method_list(tracing->method, json);
     ty_buf_addc(json, '"');
     add_text(json, "route", tracing->route);
-    add_text(json, "target", tracing->target);
+    ty_buf_addc(json, ',');
+    ty_buf_add(json, tracing->target.data, tracing->target.len);
     add_text(json, "request", tracing->id);
     ty_buf_addf(json, ",\"status\":%d,\"total\":%.6f,\"before\":%.6f", tracing->status,
                 seconds(tracing->began_ns, now), seconds(tracing->began_ns, tracing->handled_ns));

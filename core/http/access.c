@@ -39,14 +39,13 @@ static void add_query(struct ty_buf *out, struct ty_slice query)
     }
 }
 
-static void add_path(struct ty_buf *fields, const struct ty_request *req)
+void ty_http_add_target(struct ty_buf *fields, const char *name, struct ty_slice target)
 {
     struct ty_buf path = {0};
-    struct ty_slice target = req->target;
     const char *mark = target.len ? memchr(target.data, '?', target.len) : NULL;
 
     if (!mark || !memchr(mark, '%', target.len - (size_t)(mark - target.data))) {
-        ty_log_add_field(fields, "path", target.data, target.len);
+        ty_log_add_field(fields, name, target.data, target.len);
         return;
     }
 
@@ -54,7 +53,7 @@ static void add_path(struct ty_buf *fields, const struct ty_request *req)
 
     ty_buf_add(&path, target.data, len);
     add_query(&path, (struct ty_slice){mark + 1, target.len - len - 1});
-    ty_log_add_field(fields, "path", path.data, path.len);
+    ty_log_add_field(fields, name, path.data, path.len);
     ty_buf_close(&path);
 }
 
@@ -80,7 +79,7 @@ void ty_access_log(struct ty_exchange *ex, uint64_t took_ns)
     ty_request_client(req, client);
     fields->len = 0;
     ty_log_add_field(fields, "method", method, strlen(method));
-    add_path(fields, req);
+    ty_http_add_target(fields, "path", req->target);
     ty_buf_addf(fields, ",\"status\":%d,\"duration_ms\":%.3f,\"bytes\":%llu", status,
                 (double)took_ns / 1e6, (unsigned long long)ex->body_sent);
     ty_log_add_field(fields, "client", client, strlen(client));

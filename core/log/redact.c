@@ -5,7 +5,7 @@
 
 #include "tycho/log.h"
 
-enum { NAME_MAX_LEN = 64 };
+enum { NAME_MAX_LEN = 64, LEVELS_MAX = 8 };
 
 static const char REDACTED[] = "[redacted]";
 
@@ -13,15 +13,19 @@ static const char REDACTED[] = "[redacted]";
 static const char *const secret_parts[] = {
     "password",   "passwd",    "passphrase", "secret",     "token",     "authorization",
     "cookie",     "api_key",   "apikey",     "access_key", "accesskey", "private_key",
-    "privatekey", "signature", "credential", "session_id", "sessionid",
+    "privatekey", "signature", "credential", "session_id", "sessionid", "sessid",
 };
 
-/* Only as the whole name. */
-static const char *const secret_names[] = {"pwd", "pass", "auth", "jwt", "otp", "cvv", "dsn"};
+/* Only as the whole name: a session or its id lets in whoever knows it, a count of sessions does
+ * not. */
+static const char *const secret_names[] = {
+    "pwd", "pass", "auth", "jwt", "otp", "cvv", "dsn", "session", "sid", "connect_sid",
+};
 
-/* Before a colon without quotes only these are taken for names: "unexpected token: ..." is not
- * a secret. */
-static const char *const headers[] = {"authorization", "cookie", "api_key", "signature"};
+/* Before a colon without quotes only these are taken for names, and what begins with X-:
+ * "unexpected token: ..." is not a secret. */
+static const char *const headers[] = {"authorization", "cookie", "api_key", "signature",
+                                      "session_id"};
 
 #define COUNT(array) (sizeof(array) / sizeof(*(array)))
 
@@ -46,6 +50,14 @@ static bool has_part(const char *name, const char *const *parts, size_t count)
     return false;
 }
 
+static bool is_secret_name(const char *folded)
+{
+    for (size_t i = 0; i < COUNT(secret_names); i++)
+        if (strcmp(folded, secret_names[i]) == 0)
+            return true;
+    return false;
+}
+
 bool ty_log_is_secret(const char *name, size_t len)
 {
     char folded[NAME_MAX_LEN + 1];
@@ -54,10 +66,20 @@ bool ty_log_is_secret(const char *name, size_t len)
         return ty_log_is_secret(name + len - NAME_MAX_LEN, NAME_MAX_LEN);
     if (!fold(folded, name, len))
         return false;
-    for (size_t i = 0; i < COUNT(secret_names); i++)
-        if (strcmp(folded, secret_names[i]) == 0)
+    if (is_secret_name(folded) || has_part(folded, secret_parts, COUNT(secret_parts)))
+        return true;
+    for (char *part = folded; *part; part++) { /* user[pwd], sid[0] */
+        size_t end = strcspn(part, "[]");
+        bool last = part[end] == '\0';
+
+        part[end] = '\0';
+        if (is_secret_name(part))
             return true;
-    return has_part(folded, secret_parts, COUNT(secret_parts));
+        if (last)
+            break;
+        part += end;
+    }
+    return false;
 }
 
 static bool is_name_char(char c)
@@ -65,9 +87,39 @@ static bool is_name_char(char c)
     return isalnum((unsigned char)c) || c == '_' || c == '-' || c == '.';
 }
 
-/* The name that ends before `at`, in or out of quotes. */
+static bool is_behind(const char *text, size_t at, const char *what)
+{
+    size_t len = strlen(what);
+
+    return at >= len && strncasecmp(text + at - len, what, len) == 0;
+}
+
+/* How long the bracket before `at` is, plain or percent-encoded; 0: there is none. */
+static size_t bracket_before(const char *text, size_t at, const char *plain, const char *encoded)
+{
+    if (is_behind(text, at, plain))
+        return strlen(plain);
+    return is_behind(text, at, encoded) ? strlen(encoded) : 0;
+}
+
+static struct ty_slice word_before(const char *text, size_t at)
+{
+    size_t end = at;
+
+    while (at > 0 && end - at < NAME_MAX_LEN && is_name_char(text[at - 1]))
+        at--;
+    if (at > 0 && text[at - 1] == '%' && end - at >= 2 && isxdigit((unsigned char)text[at]) &&
+        isxdigit((unsigned char)text[at + 1]))
+        at += 2; /* of an encoded character */
+    return (struct ty_slice){text + at, end - at};
+}
+
+/* The name that ends before `at`, in or out of quotes. Of a[b] that is b if it is one of a secret,
+ * and else a. */
 static struct ty_slice name_before(const char *text, size_t at, bool *quoted)
 {
+    struct ty_slice word = {0};
+
     while (at > 0 && text[at - 1] == ' ')
         at--;
     *quoted = at > 0 && (text[at - 1] == '"' || text[at - 1] == '\'');
@@ -75,13 +127,17 @@ static struct ty_slice name_before(const char *text, size_t at, bool *quoted)
         at--;
     if (*quoted && at > 0 && text[at - 1] == '\\') /* JSON inside a JSON string */
         at--;
-    if (at > 0 && text[at - 1] == ']') /* user[password]=... */
-        at--;
+    for (int level = 0; level < LEVELS_MAX; level++) {
+        size_t closed = bracket_before(text, at, "]", "%5D");
 
-    size_t end = at;
-    while (at > 0 && end - at < NAME_MAX_LEN && is_name_char(text[at - 1]))
-        at--;
-    return (struct ty_slice){text + at, end - at};
+        word = word_before(text, at - closed);
+        at = (size_t)(word.data - text);
+        size_t opened = bracket_before(text, at, "[", "%5B");
+        if (!closed || !opened || ty_log_is_secret(word.data, word.len))
+            break;
+        at -= opened;
+    }
+    return word;
 }
 
 static bool is_secret_before(const char *text, size_t at)
@@ -94,7 +150,8 @@ static bool is_secret_before(const char *text, size_t at)
         return false;
     if (text[at] == '=' || quoted)
         return true;
-    return fold(folded, name.data, name.len) && has_part(folded, headers, COUNT(headers));
+    return fold(folded, name.data, name.len) &&
+           (strncmp(folded, "x_", 2) == 0 || has_part(folded, headers, COUNT(headers)));
 }
 
 /* The end of the text in quotes that starts at `at`. In JSON that is itself in a JSON string the
@@ -134,6 +191,28 @@ static size_t value_end(const char *text, size_t len, size_t at, const char *end
     return at;
 }
 
+/* Behind the bracket that closes the one at `at`. Brackets in texts are not looked at. */
+static size_t bracketed_end(const char *text, size_t len, size_t at)
+{
+    size_t depth = 0;
+
+    for (char quote = '\0'; at < len; at++) {
+        char c = text[at];
+
+        if (c == '\\' && quote && at + 1 < len)
+            at++;
+        else if (quote)
+            quote = c == quote ? '\0' : quote;
+        else if (c == '"' && text[at - 1] != '\\') /* JSON inside a JSON string has others */
+            quote = c;
+        else if (c == '[' || c == '{')
+            depth++;
+        else if ((c == ']' || c == '}') && --depth == 0)
+            return at + 1;
+    }
+    return len;
+}
+
 /* Leaves out the value behind the separator at `at`; returns where the text goes on. */
 static size_t skip_value(struct ty_buf *out, const char *text, size_t len, size_t at)
 {
@@ -142,6 +221,11 @@ static size_t skip_value(struct ty_buf *out, const char *text, size_t len, size_
 
     while (start < len && text[start] == ' ')
         start++;
+    if (text[at] == ':' && start < len && (text[start] == '[' || text[start] == '{')) {
+        ty_buf_add(out, text + at, start - at);
+        ty_buf_adds(out, REDACTED);
+        return bracketed_end(text, len, start);
+    }
     bool nested = start < len && text[start] == '\\';
     start += nested;
 

@@ -90,6 +90,12 @@ describe("tycho trace", function()
     end
   end)
 
+  it("shows no secret that is in the address", function()
+    local traced = trace_one(start(), "/children/{n}", "/children/7?a=1&sid=x&%74oken=x&b=2")
+
+    assert.equal("/children/7?a=1&sid=[redacted]&%74oken=[redacted]&b=2", traced.target)
+  end)
+
   it("accounts for all of a request's time", function()
     local traced = trace_one(start(), "GET /children/{n}", "/children/7")
 

@@ -274,8 +274,9 @@ static void the_access_log_has_a_record_of_each_answer_without_secrets(void **st
     prepare(&f);
     f.options.access_log = true;
     start(&f);
-    struct answer first = ask(&f, "GET /show/7?a=1&token=canary1&%74oken=canary2&b HTTP/1.1\r\n"
-                                  "Host: a\r\nX-Request-Id: r-1\r\nAuthorization: canary3\r\n\r\n");
+    struct answer first =
+        ask(&f, "GET /show/7?a=1&token=canary1&%74oken=canary2&%73id=canary4&u%5Bpwd%5D=canary5&b"
+                " HTTP/1.1\r\nHost: a\r\nX-Request-Id: r-1\r\nAuthorization: canary3\r\n\r\n");
     struct answer second = ask(&f, "GET /hello HTTP/1.1\r\n\r\n");
 
     stop(&f);
@@ -287,7 +288,8 @@ static void the_access_log_has_a_record_of_each_answer_without_secrets(void **st
     assert_null(strstr(text.data, "canary"));
     assert_non_null(strstr(text.data, "\"module\":\"access\""));
     assert_non_null(strstr(text.data, "\"method\":\"GET\""));
-    assert_non_null(strstr(text.data, "/show/7?a=1&token=[redacted]&%74oken=[redacted]&b\""));
+    assert_non_null(strstr(text.data, "/show/7?a=1&token=[redacted]&%74oken=[redacted]"
+                                      "&%73id=[redacted]&u%5Bpwd%5D=[redacted]&b\""));
     assert_non_null(strstr(text.data, "\"status\":200"));
     assert_non_null(strstr(text.data, "\"route\":\"/show/{id}\""));
     assert_non_null(strstr(text.data, "\"client\":\"127.0.0.1\""));

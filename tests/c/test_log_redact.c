@@ -49,6 +49,22 @@ static void secrets_are_taken_out_of_texts(void **state)
         "body was \"{\\\"password\\\":\\\"CANARY\\\"}\"",
         "password=CANARY",
         "webhook_secret = CANARY",
+        "GET /a?session=CANARY&x=1",
+        "GET /a?x=1&sid=CANARY",
+        "GET /a?session_id=CANARY",
+        "X-Session-Id: CANARY",
+        "X-Auth-Token: CANARY",
+        "PHPSESSID=CANARY; Path=/",
+        "connect.sid=CANARY",
+        "body was {\"session\":\"CANARY\",\"n\":1}",
+        "GET /a?password[0]=CANARY",
+        "GET /a?sid[]=CANARY&x[y]=2",
+        "GET /a?token[a][b]=CANARY",
+        "GET /a?user%5Bpwd%5D=CANARY",
+        "GET /a?%73%65ssion[password]=CANARY",
+        "body was {\"tokens\":[\"CANARY\",\"CANARY]\"],\"n\":1}",
+        "body was {\"secret\": {\"a\":[{\"b\":\"CANARY\\\"}\"}],\"c\":\"CANARY\"}}",
+        "body was \"{\\\"tokens\\\":[\\\"CANARY\\\"]}\"",
     };
 
     (void)state;
@@ -75,6 +91,8 @@ static void what_is_around_a_secret_stays(void **state)
     assert_string_equal(cleaned("{'password':'x','n':1}"), "{'password':'[redacted]','n':1}");
     assert_string_equal(cleaned("password='a b' user=x"), "password='[redacted]' user=x");
     assert_string_equal(cleaned("token="), "token=");
+    assert_string_equal(cleaned("GET /a?sid[0]=x&y[1]=2"), "GET /a?sid[0]=[redacted]&y[1]=2");
+    assert_string_equal(cleaned("{'tokens':['a',['b']],'n':1}"), "{'tokens':[redacted],'n':1}");
 }
 
 static void what_is_no_secret_stays(void **state)
@@ -85,6 +103,9 @@ static void what_is_no_secret_stays(void **state)
         "basic auth, user=a",
         "if token == nil",
         "at 10:00:00 a=b c:d",
+        "the session: it ended; sid: none",
+        "sessions=3 session_count=2 target_session_attrs=any side=left obsession=1",
+        "a[b]: token[ x]=4 [y]=5 ]=6 %5D=7 %5Ba%5D=8",
         "",
     };
 
@@ -97,8 +118,14 @@ static void names_of_secrets_are_known_in_any_spelling(void **state)
 {
     static const char *const secret[] = {"password",  "PASSWORD", "user.password", "api-key",
                                          "apiKey",    "Cookie",   "refreshToken",  "client_secret",
-                                         "x-api-key", "pwd",      "jwt",           "Set-Cookie"};
-    static const char *const open[] = {"user", "order_no", "passenger", "author", "key", "status"};
+                                         "x-api-key", "pwd",      "jwt",           "Set-Cookie",
+                                         "session",   "SID",      "sessionId",     "PHPSESSID",
+                                         "user[pwd]", "sid[]",    "a[session][0]", "connect.sid"};
+    static const char *const open[] = {"user",       "order_no", "passenger",
+                                       "author",     "key",      "status",
+                                       "sessions",   "side",     "target_session_attrs",
+                                       "user[name]", "[]",       "]",
+                                       "a["};
 
     (void)state;
     for (size_t i = 0; i < sizeof(secret) / sizeof(*secret); i++)
@@ -119,7 +146,14 @@ static void broken_texts_do_no_harm(void **state)
                                          "x://@",
                                          "bearer ",
                                          "password= ",
-                                         "\\\"token\\\":\\\""};
+                                         "\\\"token\\\":\\\"",
+                                         "token:[",
+                                         "token:{\"",
+                                         "token:[\"a\\",
+                                         "]=",
+                                         "%5D=",
+                                         "a[]]=",
+                                         "%=1"};
 
     (void)state;
     for (size_t i = 0; i < sizeof(broken) / sizeof(*broken); i++)
