@@ -9,7 +9,7 @@ enum { JSON_KEYS_MAX = 1000000 };
 
 static void push_json(lua_State *L, const struct ty_sql_value *value)
 {
-    static const struct ty_json_limits limits = {.keys_max = JSON_KEYS_MAX};
+    static const struct ty_json_limits limits = {.keys_max = JSON_KEYS_MAX, .wide_reals = true};
 
     if (ty_json_decode(L, value->bytes.data, value->bytes.len, &limits, NULL) < 0)
         lua_pushlstring(L, value->bytes.data, value->bytes.len);

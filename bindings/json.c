@@ -128,7 +128,11 @@ static int l_decode(lua_State *L)
     lua_Integer depth = luaL_optinteger(L, 2, 0), keys = luaL_optinteger(L, 3, 0);
     luaL_argcheck(L, depth >= 0 && depth <= TY_JSON_DEPTH_MAX, 2, "must be between 1 and 128");
     luaL_argcheck(L, keys >= 0, 3, "must not be negative");
-    struct ty_json_limits limits = {(unsigned)depth, (size_t)keys, lua_toboolean(L, 4)};
+    struct ty_json_limits limits = {
+        .depth_max = (unsigned)depth,
+        .keys_max = (size_t)keys,
+        .refuse_repeats = lua_toboolean(L, 4),
+    };
 
     if (ty_json_decode(L, text, len, &limits, &error))
         return ty_push_core_error(L, &error);

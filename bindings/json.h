@@ -17,12 +17,17 @@
 #include "tycho/buffer.h"
 #include "tycho/error.h"
 
-enum { TY_JSON_DEPTH_MAX = 128, TY_JSON_KEYS_MAX = 1000 };
+enum {
+    TY_JSON_DEPTH_MAX = 128,
+    TY_JSON_KEYS_MAX = 1000,
+    TY_JSON_TEXT_MAX = 128 * 1024 * 1024, /* written; a table may be in many places of it */
+};
 
 struct ty_json_limits {
     unsigned depth_max;  /* 0: TY_JSON_DEPTH_MAX, which is also the most */
     size_t keys_max;     /* of one object; 0: TY_JSON_KEYS_MAX */
     bool refuse_repeats; /* a name twice in one object is an error; otherwise the last one counts */
+    bool wide_reals;     /* digits of more than 64 bits that a double says exactly are one */
 };
 
 /* Pushes the value of the document and returns 0, or pushes nothing and returns -1, kind "invalid"
@@ -34,7 +39,7 @@ int ty_json_decode(lua_State *L, const char *data, size_t len, const struct ty_j
 /* Adds the value at `index`. A table is an array if it has the marker or an element 1, else an
  * object. Returns -1, kind "internal", and leaves `out` as it was, for what JSON has no form for:
  * functions, arrays with holes or names, NaN, infinity, strings that are not UTF-8, more than 128
- * levels (cycles). */
+ * levels (cycles), more than TY_JSON_TEXT_MAX bytes. */
 int ty_json_encode(lua_State *L, int index, struct ty_buf *out, struct ty_error *error);
 
 /* The metatable that marks arrays, the same for the whole state. */

@@ -1,11 +1,19 @@
 #include "json_private.h"
 
+#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <yyjson.h>
 
 #include "int64.h"
+#include "json_number.h"
 #include "tycho/memory.h"
+
+enum {
+    WIDE_MAX = 310, /* the digits of the largest double, and a sign */
+    DIGITS_OF_DOUBLE = 17,
+};
 
 struct reader {
     lua_State *L;
@@ -83,19 +91,27 @@ static int push_container(const struct reader *r, yyjson_val *value,
                                 : push_object(r, value, place, depth + 1);
 }
 
-static int push_number(const struct reader *r, yyjson_val *value)
+static int push_number(const struct reader *r, yyjson_val *value, const struct ty_json_place *place)
 {
-    switch (yyjson_get_subtype(value)) {
-    case YYJSON_SUBTYPE_UINT:
-        ty_push_uint64(r->L, yyjson_get_uint(value));
-        break;
-    case YYJSON_SUBTYPE_SINT:
-        ty_push_int64(r->L, yyjson_get_sint(value));
-        break;
+    struct ty_json_number number =
+        ty_json_number_read(yyjson_get_raw(value), yyjson_get_len(value));
+
+    switch (number.kind) {
+    case TY_JSON_SIGNED:
+        ty_push_int64(r->L, number.integer);
+        return 0;
+    case TY_JSON_UNSIGNED:
+        ty_push_uint64(r->L, number.whole);
+        return 0;
+    case TY_JSON_REAL:
+        lua_pushnumber(r->L, number.real);
+        return 0;
+    case TY_JSON_INEXACT:
+        return ty_json_fail(r->error, place, "RANGE",
+                            "number that would be rounded to a whole one");
     default:
-        lua_pushnumber(r->L, yyjson_get_real(value));
+        return ty_json_fail(r->error, place, "RANGE", "number out of range");
     }
-    return 0;
 }
 
 static int push_value(const struct reader *r, yyjson_val *value, const struct ty_json_place *place,
@@ -105,8 +121,8 @@ static int push_value(const struct reader *r, yyjson_val *value, const struct ty
     case YYJSON_TYPE_STR:
         lua_pushlstring(r->L, yyjson_get_str(value), yyjson_get_len(value));
         return 0;
-    case YYJSON_TYPE_NUM:
-        return push_number(r, value);
+    case YYJSON_TYPE_RAW:
+        return push_number(r, value, place);
     case YYJSON_TYPE_BOOL:
         lua_pushboolean(r->L, yyjson_get_bool(value));
         return 0;
@@ -114,6 +130,8 @@ static int push_value(const struct reader *r, yyjson_val *value, const struct ty
         lua_pushlightuserdata(r->L, NULL);
         return 0;
     case YYJSON_TYPE_RAW:
+        if (push_wide_real(r, value))
+            return 0;
         return ty_json_fail(r->error, place, "RANGE", "number out of range");
     default:
         return push_container(r, value, place, depth);
@@ -141,7 +159,7 @@ static int fail_syntax(const char *data, size_t len, const yyjson_read_err *why,
 /* Makes `scratch` large enough for any document of `len` bytes. */
 static bool make_room(struct ty_buf *scratch, size_t len)
 {
-    size_t need = yyjson_read_max_memory_usage(len, YYJSON_READ_BIGNUM_AS_RAW);
+    size_t need = yyjson_read_max_memory_usage(len, YYJSON_READ_NUMBER_AS_RAW);
 
     if (need <= scratch->cap)
         return need > 0;
@@ -173,7 +191,7 @@ static yyjson_doc *read_document(const char *data, size_t len, struct ty_buf *sc
     yyjson_alc_pool_init(&pool, scratch->data, scratch->cap);
     /* Not in situ, so it does not write to `data`. */
     yyjson_doc *doc =
-        yyjson_read_opts((char *)(size_t)data, len, YYJSON_READ_BIGNUM_AS_RAW, &pool, &why);
+        yyjson_read_opts((char *)(size_t)data, len, YYJSON_READ_NUMBER_AS_RAW, &pool, &why);
     if (!doc)
         fail_syntax(data, len, &why, error);
     return doc;

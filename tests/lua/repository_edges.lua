@@ -185,6 +185,16 @@ local function conditions(new)
     assert.equal("dark", items:get(item.id).doc.theme)
   end)
 
+  it("keeps large numbers in JSON", function()
+    local items = new(M.Item)
+    local doc = { a = 1e100, b = -1.7976931348623157e308, c = 1.5, d = 2 ^ 70, e = { 1e20 } }
+
+    local item = items:insert { doc = doc }
+
+    assert.same(doc, item.doc)
+    assert.same(doc, items:get(item.id).doc)
+  end)
+
   it("compares small columns with large numbers", function()
     local items = new(M.Item)
     items:insert { level = 5 }
