@@ -1,19 +1,12 @@
 #include "json_private.h"
 
-#include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <yyjson.h>
 
 #include "int64.h"
 #include "json_number.h"
 #include "tycho/memory.h"
-
-enum {
-    WIDE_MAX = 310, /* the digits of the largest double, and a sign */
-    DIGITS_OF_DOUBLE = 17,
-};
 
 struct reader {
     lua_State *L;
@@ -94,7 +87,7 @@ static int push_container(const struct reader *r, yyjson_val *value,
 static int push_number(const struct reader *r, yyjson_val *value, const struct ty_json_place *place)
 {
     struct ty_json_number number =
-        ty_json_number_read(yyjson_get_raw(value), yyjson_get_len(value));
+        ty_json_number_read(yyjson_get_raw(value), yyjson_get_len(value), r->limits.wide_reals);
 
     switch (number.kind) {
     case TY_JSON_SIGNED:
@@ -129,10 +122,6 @@ static int push_value(const struct reader *r, yyjson_val *value, const struct ty
     case YYJSON_TYPE_NULL:
         lua_pushlightuserdata(r->L, NULL);
         return 0;
-    case YYJSON_TYPE_RAW:
-        if (push_wide_real(r, value))
-            return 0;
-        return ty_json_fail(r->error, place, "RANGE", "number out of range");
     default:
         return push_container(r, value, place, depth);
     }

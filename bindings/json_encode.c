@@ -14,6 +14,7 @@ static const double exact_max = 9007199254740992.0; /* 2^53 */
 struct writer {
     lua_State *L;
     struct ty_buf *out;
+    size_t start;
     struct ty_error *error;
 };
 
@@ -202,6 +203,8 @@ static int add_box(const struct writer *w, const struct ty_json_place *place)
 
 static int add_value(const struct writer *w, const struct ty_json_place *place, unsigned depth)
 {
+    if (w->out->len - w->start > TY_JSON_TEXT_MAX)
+        return ty_json_fail(w->error, place, "SIZE", "more than 128 MiB");
     switch (lua_type(w->L, -1)) {
     case LUA_TSTRING:
         return add_string(w, place);
@@ -233,7 +236,7 @@ int ty_json_encode(lua_State *L, int index, struct ty_buf *out, struct ty_error 
 
     lua_checkstack(L, STACK_PER_LEVEL);
     lua_pushvalue(L, index);
-    struct writer writer = {L, out, error};
+    struct writer writer = {L, out, start, error};
     int status = add_value(&writer, NULL, 0);
     lua_settop(L, top);
     if (status) {

@@ -44,7 +44,24 @@ describe("json.decode", function()
     assert.equal(0.1, json.decode "0.1")
     assert.equal(1.7976931348623157e308, json.decode "1.7976931348623157e308")
     assert.equal(5e-324, json.decode "5e-324")
-    assert.equal(0, json.decode "1e-400")
+    for text, number in pairs {
+      ["1E2"] = 100, ["100.00"] = 100, ["10e-1"] = 1, ["-1.0"] = -1, ["0.00e5"] = 0,
+      ["0e99999999999"] = 0, ["100000000000000000000e-18"] = 100, ["1e300"] = 1e300,
+      ["9007199254740991.0"] = 2 ^ 53 - 1, ["9007199254740992.0"] = 2 ^ 53, ["1e22"] = 1e22,
+    } do
+      assert.equal(number, json.decode(text), text)
+    end
+  end)
+
+  it("refuses fractions that would be rounded to whole numbers", function()
+    for _, text in ipairs { "9007199254740993.0", "9007199254740992.5", "4503599627370497.25",
+      "1e-400", "0.99999999999999999999", "1.00000000000000000001",
+      "100000000000000000001e-18" } do
+      assert.equal("RANGE", refused(text).detail, text)
+      assert.equal("RANGE", refused("-" .. text).detail, text)
+    end
+    assert.equal("number that would be rounded to a whole one at a[2]",
+      refused('{"a":[1,1.00000000000000000001]}').message)
   end)
 
   it("refuses numbers in any other form", function()
@@ -274,6 +291,15 @@ describe("json.encode", function()
     assert.equal("name that is not UTF-8", not_written { ["\255"] = 1 })
     assert.equal("cdata", not_written(2i))
     assert.equal("thread", not_written(coroutine.create(print)))
+  end)
+
+  it("writes 128 MiB at most, of however small a table", function()
+    local t = { ("x"):rep(1e6) }
+    for _ = 1, 40 do
+      t = { t, t }
+    end
+
+    assert.matches("^more than 128 MiB at ", not_written(t))
   end)
 
   it("does not go round in circles", function()

@@ -102,6 +102,7 @@ end)
 describe("s.integer", function()
   it("takes whole numbers only", function()
     assert.equal(7, s.check(s.integer(), 7))
+    assert.equal(math.huge, 1 / s.check(s.integer(), -0.0)) -- as 0, which has no sign
     for _, value in ipairs { 0.5, 0 / 0, 1 / 0, "7", true } do
       assert.equal("# integer", fault(s.integer(), value))
     end

@@ -3,7 +3,8 @@
 --- Reading accepts RFC 8259 and nothing else, within limits: 128 levels, 1000 names in an object.
 --- `null` is `json.null`, so that it is not lost in a table. An empty array stays an array.
 --- Integers of up to 64 bits keep their value: beyond 2^53 they are boxed (`tycho.int64`); larger
---- ones are refused, never rounded. Names keep no order.
+--- ones are refused, never rounded, and so are fractions that rounding would make whole numbers.
+--- Names keep no order.
 ---
 --- A table is written as an array if it has an element 1 or was marked with `json.array`, else as
 --- an object, whose integer keys become strings. What JSON has no form for is an error that says

@@ -20,7 +20,7 @@ function number.integer(value)
     elseif value > EXACT or value < -EXACT then
       return nil, true -- no double beyond is known to be exact
     end
-    return value
+    return value + 0 -- not -0
   elseif type(value) ~= "cdata" then
     return nil
   elseif ffi.istype(signed, value) then
