@@ -130,6 +130,14 @@ describe("tycho.model", function()
           "needs a name" },
         { function() model.define("t", { id(), indexes = { { "id" }, { "id" } } }) end,
           'two indexes "t_id_idx"' },
+        { function()
+          model.define("t", { id(), model.text("a", { unique = true }),
+            indexes = { { "a", unique = true } } })
+        end, 'two indexes "t_a_key"' },
+        { function()
+          model.define("t", { id(), model.integer("a", { check = "a > 0" }),
+            checks = { a = "a < 9" } })
+        end, 'the check "a" has the name' },
         { function() model.define("t", { id(), checks = { "x > 0" } }) end, "SQL by name" },
         { function() model.define("t", { id(), model.version(), model.version "v" }) end,
           "are for the same" },

@@ -139,6 +139,15 @@ describe("tycho.query", function()
       assert.same({ 1, 2, "two", "one" }, params)
     end)
 
+    it("looks for no placeholders in comments, nor for quotes", function()
+      local sql, params = sql_of(query.from("t"):where { a = 1,
+        query.sql("x = $1 -- it's $1\n or y /* $2 isn't */ = $2 or z = 'it''s' or w = $1", 5, 6) })
+
+      assert.equal("select * from \"t\" where (\"a\" = $1 and (x = $2 -- it's $1\n or y "
+        .. "/* $2 isn't */ = $3 or z = 'it''s' or w = $2))", sql)
+      assert.same({ 1, 5, 6 }, params)
+    end)
+
     it("refuses what makes no sense, with the line of whoever wrote it", function()
       local function refused(condition, text)
         local err = fault(function() query.from("q_users"):where(condition):build() end)
@@ -154,6 +163,8 @@ describe("tycho.query", function()
       refused({ id__in = 5 }, "in wants a list")
       refused({ id__lt = { 1, 2 } }, "lt wants a value, not a list")
       refused({ id__between = { 1 } }, "between wants two values")
+      refused({ id__between = { 1, db.null } }, "nothing is between NULL")
+      refused({ id = { 1, nil, 3 } }, "without gaps")
       refused("id = 1", "a filter is a table, not a string")
       refused({ ["id = 1 or id"] = 1 }, "is no name of a table or column")
       refused({ query.sql("id = $2", 1) }, "$2 is used")
@@ -221,6 +232,39 @@ describe("tycho.query", function()
       assert.equal('select * from "t" limit all offset $1', (sql_of(q)))
       assert.equal('select * from "t" limit -1 offset $1', (sql_of(q, "sqlite")))
       assert.equal('select * from "t" limit 18446744073709551615 offset $1', (sql_of(q, "mysql")))
+    end)
+
+    it("is the same where nothing is added", function()
+      local orders = query.from "q_orders"
+
+      assert.equal('select * from "q_orders"', (sql_of(orders:order(nil):group(nil):select(nil))))
+    end)
+
+    it("refuses what cannot be meant", function()
+      local function refused(text, fn)
+        local err = fault(fn)
+        assert.is_truthy(err:find("^[^\n]*query_spec.lua:%d+: "), err)
+        assert.is_truthy(err:find(text, 1, true), err)
+      end
+      local orders = query.from "q_orders"
+
+      refused("names stand one after the other", function() orders:select { "id", "state" } end)
+      refused("a name is wanted", function() orders:select(5) end)
+      refused("two columns, or a filter", function() orders:join("q_users", "id") end)
+      refused('did you mean "skip_locked"', function() orders:lock { skiplocked = true } end)
+      refused("a whole number", function() orders:limit(2 ^ 60) end)
+      refused('not "oracle"', function() orders:build "oracle" end)
+      refused("without gaps", function()
+        query.insert("q_users"):values { { id = 1 }, nil, { id = 3 } }
+      end)
+      refused("insert: where", function() query.insert("q_users"):where { id = 1 } end)
+      refused("do it in parts", function()
+        local rows = {}
+        for i = 1, 9000 do
+          rows[i] = { email = "e" .. i }
+        end
+        query.insert("q_users"):values(rows):build()
+      end)
     end)
 
     it("refuses names that are none", function()

@@ -29,8 +29,8 @@ local repository = {}
 ---@field database? string that of the model by default
 ---@field replica? boolean replicas may answer what is read, until the request has written something
 ---@field on_conflict? table<string, string> names of the application's errors, by unique columns
----("email", "team_id,name"), by a column with a check, by the name of a constraint or check, or under
----"foreign_key"
+---("email", "team_id,name"), by a column with a check, by the name of a constraint or check, or
+---under "foreign_key"
 ---@field on_missing? string the error that `update` raises for a row that is not there
 ---@field on_stale? string the error for a row that somebody else has changed
 ---@field limit? integer of a list that does not say: 20

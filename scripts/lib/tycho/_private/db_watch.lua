@@ -2,6 +2,7 @@
 
 local config = require "tycho.config"
 local fibers = require "tycho.core.fiber"
+local http = require "tycho.core.http"
 local log = require("tycho.log").module "db"
 local outside = require "tycho._private.outside"
 
@@ -9,12 +10,23 @@ local watch = {}
 
 local REPEATS_MAX = 20
 
--- Where a fiber's context keeps how often each statement ran.
+-- Where a request's context keeps how often each statement ran.
 local COUNTS = {}
 
-local function count(name, sql)
+-- The context of the fiber that all others of the request come from: they count together.
+local function eldest_context()
   local context = fibers.context()
-  local counts = context[COUNTS]
+  local meta = getmetatable(context)
+  while meta do
+    context = meta.__index
+    meta = getmetatable(context)
+  end
+  return context
+end
+
+local function count(name, sql)
+  local context = eldest_context()
+  local counts = rawget(context, COUNTS)
   if not counts then
     counts = {}
     rawset(context, COUNTS, counts)
@@ -28,11 +40,11 @@ local function count(name, sql)
   end
 end
 
----Counts a statement of the running fiber. Costs nothing outside of development.
+---Counts a statement of the running request. Costs nothing outside of development.
 ---@param name string of the database
 ---@param sql string
 function watch.note(name, sql)
-  if fibers.running() then
+  if fibers.running() and http.trace() then
     count(name, sql)
   end
 end

@@ -107,6 +107,8 @@ local CHECKS = { ["in"] = check_list, not_in = check_list }
 function CHECKS.between(column, _, value)
   if type(value) ~= "table" or value[1] == nil or value[2] == nil then
     blame("%s: between wants two values", column)
+  elseif value[1] == null or value[2] == null then
+    blame("%s: nothing is between NULL and anything", column)
   end
 end
 

@@ -135,9 +135,11 @@ local function add_index(described, parts)
   end
   local unique = parts.unique == true
   local name = parts.name or (unique and names.unique or names.index)(described.name, list)
-  for _, other in ipairs(described.indexes) do
-    if other.name == name then
-      fail(nil, described, "there are two indexes %q", name)
+  for _, others in ipairs { described.uniques, described.indexes } do
+    for _, other in ipairs(others) do
+      if other.name == name then
+        fail(nil, described, "there are two indexes %q", name)
+      end
     end
   end
   described.indexes[#described.indexes + 1] = {
@@ -150,6 +152,10 @@ local function add_checks(described, checks)
   for name, sql in pairs(checks or {}) do
     if not columns.is_name(name) or type(sql) ~= "string" then
       fail(nil, described, "checks are SQL by name")
+    end
+    local column = described.by_name[name]
+    if column and (column.check or column.kind == "enum") then
+      fail(column, described, "the check %q has the name of that which %q has itself", name, name)
     end
     sorted[#sorted + 1] = name
   end

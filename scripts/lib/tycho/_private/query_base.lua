@@ -4,6 +4,7 @@ local blame = require "tycho._private.blame"
 local database = require "tycho.db"
 local filter = require "tycho._private.filter"
 local filter_sql = require "tycho._private.filter_sql"
+local options = require "tycho.options"
 local writers = require "tycho._private.query_writer"
 
 local base = {}
@@ -30,16 +31,17 @@ function base.with(self, field, value)
   return copy
 end
 
----A copy with more in a list.
+---A copy with more in a list; what is nil is left out, and nothing more is the same query.
 function base.append(self, field, ...)
-  local list = { unpack(self[field] or {}) }
+  local list, count = { unpack(self[field] or {}) }, 0
   for i = 1, select("#", ...) do
     local item = select(i, ...)
     if item ~= nil then
+      count = count + 1
       list[#list + 1] = item
     end
   end
-  return base.with(self, field, list)
+  return count > 0 and base.with(self, field, list) or self
 end
 
 ---Lets only rows through for which the filter holds, in addition to what was said before.
@@ -88,6 +90,8 @@ function base.write_list(writer, list, write)
   return table.concat(out, ", ")
 end
 
+local SYSTEMS = options.set { "sqlite", "postgresql", "mysql" }
+
 ---The statement and its values, as they would be run.
 ---
 ---```lua
@@ -99,6 +103,9 @@ end
 ---@return any[] values with their number in `n`
 function Query:build(system)
   system = system or writers.system(database.use(self.database or "default"))
+  if not SYSTEMS[system] then
+    blame('build: "sqlite", "postgresql" or "mysql", not %q', tostring(system))
+  end
   local writer = writers.new(writers.dialect(system))
   local sql = self:write(writer)
   return sql, writer.params

@@ -3,6 +3,7 @@
 local base = require "tycho._private.query_base"
 local blame = require "tycho._private.blame"
 local filter = require "tycho._private.filter"
+local options = require "tycho.options"
 
 local with, append = base.with, base.append
 
@@ -20,14 +21,31 @@ function select_query.new(name)
   return setmetatable({ source = name }, Select)
 end
 
+-- A name, SQL, or either of them by the name that it shall have.
+local function check_selected(item)
+  if item == nil or type(item) == "string" or filter.is_raw(item) then
+    return
+  elseif type(item) ~= "table" then
+    blame("select: a name is wanted, not a %s", type(item))
+  end
+  for name in pairs(item) do
+    if type(name) ~= "string" then
+      blame("select: names stand one after the other; a table has names or SQL by name")
+    end
+  end
+end
+
 ---Columns to return; all of them by default. A table gives SQL a name.
 ---
 ---```lua
 ---query.from("orders"):select("state", { total = query.sql "sum(amount)" }):group("state")
 ---```
----@param ... string|table<string, string|tycho.query.Raw>
+---@param ... string|tycho.query.Raw|table<string, string|tycho.query.Raw>
 ---@return tycho.query.Select
 function Select:select(...)
+  for i = 1, select("#", ...) do
+    check_selected((select(i, ...)))
+  end
   return append(self, "columns", ...)
 end
 
@@ -43,7 +61,7 @@ end
 
 local function joined(self, kind, name, left, right)
   local on
-  if type(left) == "string" then
+  if type(left) == "string" and type(right) == "string" then
     on = filter.parse { [left] = filter.column(right) }
   elseif type(left) == "table" then
     on = filter.parse(left)
@@ -118,7 +136,7 @@ function Select:order(...)
 end
 
 local function check_count(what, n)
-  if n ~= nil and (type(n) ~= "number" or n < 0 or n % 1 ~= 0) then
+  if n ~= nil and (type(n) ~= "number" or n < 0 or n % 1 ~= 0 or n >= 2 ^ 53) then
     blame("%s: a whole number is wanted, not %s", what, tostring(n))
   end
 end
@@ -147,6 +165,8 @@ function Select:offset(n)
   return with(self, "offset_n", n)
 end
 
+local LOCK = options.set { "skip_locked", "share" }
+
 ---Keeps the rows for this transaction: nobody else changes them until it ends. SQLite has no such
 ---locks; there a transaction that writes is alone.
 ---
@@ -156,7 +176,8 @@ end
 ---@param opts? { skip_locked?: boolean, share?: boolean }
 ---@return tycho.query.Select
 function Select:lock(opts)
-  return with(self, "locked", opts or {})
+  opts = options.check(opts, LOCK)
+  return with(self, "locked", opts)
 end
 
 ---How many rows there are; of a query with groups, how many groups.

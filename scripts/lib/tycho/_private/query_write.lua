@@ -3,6 +3,7 @@
 local base = require "tycho._private.query_base"
 local blame = require "tycho._private.blame"
 local filter = require "tycho._private.filter"
+local is_list = require "tycho._private.is_list"
 
 local with, append = base.with, base.append
 
@@ -96,7 +97,22 @@ function Insert:values(rows)
   if type(rows) ~= "table" then
     blame("values: a row or a list of rows is wanted, not a %s", type(rows))
   end
-  return append(self, "rows", unpack(rows[1] ~= nil and rows or { rows }))
+  if rows[1] == nil and next(rows) ~= nil then
+    rows = { rows }
+  elseif not is_list(rows) then
+    blame("values: a list of rows without gaps is wanted")
+  end
+  local all = { unpack(self.rows or {}) }
+  for _, row in ipairs(rows) do
+    all[#all + 1] = row
+  end
+  return with(self, "rows", all)
+end
+
+---An insertion has no filter.
+---@package
+function Insert.where()
+  blame("insert: where says which rows are meant of those that are there")
 end
 
 ---What happens to a row that is there already: nothing, or a change of the columns that are named,

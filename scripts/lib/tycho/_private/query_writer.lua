@@ -87,16 +87,34 @@ function Writer:value(_, value)
   return (self:param(value))
 end
 
--- The placeholders of a text, outside of its strings and quoted names.
+local ENDS = { ["'"] = "'", ['"'] = '"', ["`"] = "`", ["--"] = "\n", ["/*"] = "*/" }
+
+-- Where the next string, quoted name or comment begins and ends; nil: there is none.
+local function find_opaque(text, position)
+  local start = position
+  while true do
+    start = text:find("['\"`%-/]", start)
+    if not start then
+      return nil
+    end
+    local opening = ENDS[text:sub(start, start)] and text:sub(start, start)
+      or text:sub(start, start + 1)
+    if ENDS[opening] then
+      return start, select(2, text:find(ENDS[opening], start + #opening, true)) or #text
+    end
+    start = start + 1
+  end
+end
+
+-- The placeholders of a text, outside of its strings, quoted names and comments.
 local function replace_placeholders(text, with)
   local out, position = {}, 1
   while true do
-    local start, _, quoting = text:find("(['\"])", position)
+    local start, finish = find_opaque(text, position)
     out[#out + 1] = text:sub(position, (start or 0) - 1):gsub("%$(%d+)", with)
     if not start then
       break
     end
-    local finish = text:find(quoting, start + 1, true) or #text
     out[#out + 1] = text:sub(start, finish)
     position = finish + 1
   end

@@ -7,6 +7,7 @@ local errors = require "tycho.errors"
 local fibers = require "tycho.core.fiber"
 local options = require "tycho.options"
 local pieces = require "tycho._private.db_pieces"
+local watch = require "tycho._private.db_watch"
 
 local check = errors.check
 
@@ -229,6 +230,7 @@ end
 ---@return table<string, any>[] rows
 function Transaction:query(sql, ...)
   check_sql(sql, 2)
+  watch.note(self.name, sql)
   return (check(core.run(self.handle, "rows", sql, ...)))
 end
 
@@ -243,6 +245,7 @@ end
 ---@return table<string, any>? row
 function Transaction:one(sql, ...)
   check_sql(sql, 2)
+  watch.note(self.name, sql)
   return (check(core.run(self.handle, "one", sql, ...)))
 end
 
@@ -257,6 +260,7 @@ end
 ---@return any value
 function Transaction:value(sql, ...)
   check_sql(sql, 2)
+  watch.note(self.name, sql)
   return (check(core.run(self.handle, "value", sql, ...)))
 end
 
@@ -271,6 +275,7 @@ end
 ---@return tycho.db.Outcome
 function Transaction:exec(sql, ...)
   check_sql(sql, 2)
+  watch.note(self.name, sql)
   return (check(core.run(self.handle, "exec", sql, ...)))
 end
 
