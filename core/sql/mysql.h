@@ -75,7 +75,8 @@ struct ty_mysql_link {
     unsigned steps;  /* since the loop had its turn */
     uv_poll_t *poll; /* of the socket; on the heap, for it outlives it */
     int polled_fd, polled_events;
-    uv_timer_t limit, soon;
+    uv_timer_t limit;
+    uv_idle_t soon;
     unsigned handles_left;
     void (*on_closed)(struct ty_mysql_link *link);
 };

@@ -122,7 +122,7 @@ static void stop_polling(struct ty_mysql_link *link)
 }
 
 static void step(struct ty_mysql_link *link, int events);
-static void on_soon(uv_timer_t *timer);
+static void on_soon(uv_idle_t *soon);
 
 static void on_poll(uv_poll_t *poll, int status, int events)
 {
@@ -186,18 +186,19 @@ static void step(struct ty_mysql_link *link, int events)
         link->call = TY_MYSQL_NOTHING;
         then(link);
         if (link->call != TY_MYSQL_NOTHING && ++link->steps >= STEPS_MAX) {
-            uv_timer_start(&link->soon, on_soon, 0, 0);
+            uv_idle_start(&link->soon, on_soon);
             break;
         }
     }
     link->running = false;
 }
 
-static void on_soon(uv_timer_t *timer)
+static void on_soon(uv_idle_t *soon)
 {
-    struct ty_mysql_link *link = timer->data;
+    struct ty_mysql_link *link = soon->data;
     ty_mysql_then_fn *then = link->then;
 
+    uv_idle_stop(soon);
     link->steps = 0;
     if (link->call != TY_MYSQL_NOTHING) {
         step(link, 0);
@@ -225,13 +226,13 @@ void ty_mysql_link_call(struct ty_mysql_link *link, enum ty_mysql_call call, ty_
     if (link->waits)
         return;
     link->call = TY_MYSQL_NOTHING;
-    uv_timer_start(&link->soon, on_soon, 0, 0);
+    uv_idle_start(&link->soon, on_soon);
 }
 
 void ty_mysql_link_later(struct ty_mysql_link *link, ty_mysql_then_fn *then)
 {
     link->then = then;
-    uv_timer_start(&link->soon, on_soon, 0, 0);
+    uv_idle_start(&link->soon, on_soon);
 }
 
 bool ty_mysql_link_is_gone(const struct ty_mysql_link *link)
@@ -292,7 +293,7 @@ void ty_mysql_link_init(struct ty_mysql_link *link, uv_loop_t *loop)
     link->loop = loop;
     link->polled_fd = -1;
     uv_timer_init(loop, &link->limit);
-    uv_timer_init(loop, &link->soon);
+    uv_idle_init(loop, &link->soon);
     link->limit.data = link;
     link->soon.data = link;
 }
@@ -300,7 +301,7 @@ void ty_mysql_link_init(struct ty_mysql_link *link, uv_loop_t *loop)
 void ty_mysql_link_drop(struct ty_mysql_link *link, bool politely)
 {
     uv_timer_stop(&link->limit);
-    uv_timer_stop(&link->soon);
+    uv_idle_stop(&link->soon);
     if (!link->mysql)
         return;
     if (link->call != TY_MYSQL_NOTHING && link->waits)

@@ -16,10 +16,14 @@ static char *copy(const char *text)
     return text ? ty_strdup(text) : NULL;
 }
 
-static void add_timer(struct ty_pool *pool, uv_timer_t *timer)
+static void add_handles(struct ty_pool *pool)
 {
-    uv_timer_init(pool->loop, timer);
-    timer->data = pool;
+    struct ty_pool_state_ *state = pool->state;
+
+    uv_timer_init(pool->loop, &state->tick);
+    uv_idle_init(pool->loop, &state->soon);
+    state->tick.data = state->soon.data = pool;
+    uv_unref((uv_handle_t *)&state->tick); /* idle connections keep no program running */
 }
 
 struct ty_sql *ty_pool_new(uv_loop_t *loop, const struct ty_pool_driver *driver,
@@ -47,9 +51,7 @@ struct ty_sql *ty_pool_new(uv_loop_t *loop, const struct ty_pool_driver *driver,
     state->finished_tail = &state->finished;
     state->random = ty_now_ns() ^ (uint64_t)(uintptr_t)state;
     state->ledger = pool_ledger_open(pool->options.name, pool->options.pool_max);
-    add_timer(pool, &state->tick);
-    add_timer(pool, &state->soon);
-    uv_unref((uv_handle_t *)&state->tick); /* idle connections keep no program running */
+    add_handles(pool);
     return &pool->sql;
 }
 
@@ -70,13 +72,14 @@ uint64_t pool_random(struct ty_pool *pool, uint64_t below)
 static void tell(struct ty_pool *pool)
 {
     struct ty_pool_state_ *state = pool->state;
-    struct ty_sql_op *op = state->finished;
 
+    state->telling = state->finished;
     state->finished = NULL;
     state->finished_tail = &state->finished;
-    while (op) {
-        struct ty_sql_op *next = op->next;
+    while (state->telling) {
+        struct ty_sql_op *op = state->telling;
 
+        state->telling = op->next;
         op->place = WHERE_NOWHERE;
         if (op->verb == TY_SQL_BEGIN && op->tx && atomic_load(&op->cancelled)) {
             ty_pool_tx_drop(op->tx); /* nobody wants it any more */
@@ -85,14 +88,14 @@ static void tell(struct ty_pool *pool)
             op->status = UV_ECANCELED;
         }
         op->done(op); /* may free it */
-        op = next;
     }
 }
 
-static void on_soon(uv_timer_t *timer)
+static void on_soon(uv_idle_t *soon)
 {
-    struct ty_pool *pool = timer->data;
+    struct ty_pool *pool = soon->data;
 
+    uv_idle_stop(soon);
     pool_conn_chores(pool);
     tell(pool);
     pool_close_if_unused(pool);
@@ -100,8 +103,10 @@ static void on_soon(uv_timer_t *timer)
 
 void pool_do_soon(struct ty_pool *pool)
 {
-    if (!uv_is_active((uv_handle_t *)&pool->state->soon))
-        uv_timer_start(&pool->state->soon, on_soon, 0, 0);
+    uv_idle_t *soon = &pool->state->soon;
+
+    if (!uv_is_closing((uv_handle_t *)soon)) /* which libuv does not look at */
+        uv_idle_start(soon, on_soon);
 }
 
 void pool_finish_later(struct ty_pool *pool, struct ty_sql_op *op)
@@ -224,8 +229,13 @@ void ty_pool_cancel(struct ty_sql_op *op)
 
     atomic_store(&op->cancelled, true);
     if (op->place == WHERE_SHARE || op->place == WHERE_ALONE) {
-        if (pool_line_remove(op->place == WHERE_SHARE ? &state->share : &state->alone, op))
+        uint64_t waited = ty_now_ns() - op->queued_ns;
+
+        if (pool_line_remove(op->place == WHERE_SHARE ? &state->share : &state->alone, op)) {
+            op->wait_ns += waited;
+            ty_sql_count_wait(pool->figures, waited, false);
             pool_fail_cancelled(pool, op);
+        }
     } else if (op->place == WHERE_TX) {
         if (pool_tx_remove((struct ty_pool_tx *)op->tx, op))
             pool_fail_cancelled(pool, op);
@@ -279,12 +289,15 @@ static void free_pool(struct ty_pool *pool)
     closed(arg);
 }
 
-static void on_timer_closed(uv_handle_t *handle)
+static void on_handle_closed(uv_handle_t *handle)
 {
     struct ty_pool *pool = handle->data;
 
-    if (--pool->state->handles_left == 0)
-        free_pool(pool);
+    if (--pool->state->handles_left > 0)
+        return;
+    while (pool->state->finished) /* who was refused while the handles closed */
+        tell(pool);
+    free_pool(pool);
 }
 
 void pool_close_if_unused(struct ty_pool *pool)
@@ -294,16 +307,17 @@ void pool_close_if_unused(struct ty_pool *pool)
     if (!state->closing || state->conns || state->txs || state->finished || state->handles_left)
         return;
     state->handles_left = 2;
-    uv_close((uv_handle_t *)&state->tick, on_timer_closed);
-    uv_close((uv_handle_t *)&state->soon, on_timer_closed);
+    uv_close((uv_handle_t *)&state->tick, on_handle_closed);
+    uv_close((uv_handle_t *)&state->soon, on_handle_closed);
 }
 
-static void drop_granted(struct ty_pool *pool)
+/* Transactions of which their owners have not heard yet. */
+static void drop_granted(struct ty_pool *pool, struct ty_sql_op *op)
 {
-    for (struct ty_sql_op *op = pool->state->finished; op; op = op->next) {
+    for (; op; op = op->next) {
         if (op->verb != TY_SQL_BEGIN || !op->tx)
             continue;
-        ty_pool_tx_drop(op->tx); /* its owner has not heard of it */
+        ty_pool_tx_drop(op->tx);
         op->tx = NULL;
         ty_sql_fail(op, pool_system(pool), TY_ERR_UNAVAILABLE, "pool.closed",
                     "%s: the database is being closed", pool->options.name);
@@ -322,7 +336,8 @@ void ty_pool_close(struct ty_sql *db, void (*closed)(void *arg), void *arg)
     ty_error_set(&error, TY_ERR_UNAVAILABLE, "pool.closed", "%s: %s: the database is being closed",
                  pool_system(pool), pool->options.name);
     pool_line_fail_all(pool, &error);
-    drop_granted(pool);
+    drop_granted(pool, state->finished);
+    drop_granted(pool, state->telling);
     for (struct ty_pool_tx *tx = state->txs, *next; tx; tx = next) {
         next = tx->next;
         if (!tx->ended)

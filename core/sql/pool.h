@@ -93,7 +93,7 @@ struct ty_pool_driver {
     void (*close)(struct ty_pool_conn *conn);
     /* Might the statement leave something behind in its session (SET, LISTEN, temporary tables,
      * advisory locks ...)? Then it gets a connection of its own, which is reset afterwards. By its
-     * text. */
+     * text, if its verb has one. */
     bool (*changes_session)(const struct ty_sql_op *op);
     /* May it be sent behind others, by what is known of it: seen before, and fast? */
     bool (*is_fast)(const struct ty_pool *pool, const struct ty_sql_op *op);

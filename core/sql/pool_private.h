@@ -3,7 +3,9 @@
  * Everything that becomes due without an answer (limits, ages, places for other workers) is looked
  * for by one tick, which runs often while something happens and seldom else. Everything that must
  * not happen inside a call of the driver (closing, resetting) or of the owner (telling) is left to
- * `soon`, a timer without a delay.
+ * `soon`, in the loop's next turn. That is no timer without a delay: the loop runs those until
+ * there are no more of them, so that who is told of a failure, and at once fails again, would keep
+ * it from all else.
  */
 #pragma once
 
@@ -57,8 +59,9 @@ struct ty_pool_state_ {
     struct ty_pool_conn *conns;
     unsigned conn_count, connecting_count;
     struct ty_pool_tx *txs;
-    struct pool_line share, alone; /* for any that takes more; for one of its own */
-    struct ty_sql_op *finished, **finished_tail;
+    struct pool_line share, alone;               /* for any that takes more; for one of its own */
+    struct ty_sql_op *finished, **finished_tail; /* not told yet */
+    struct ty_sql_op *telling;                   /* those that are being told */
     struct pool_circuit circuit;
     struct pool_ledger *ledger;
     uint64_t refused_ns; /* when the ledger had no place for us */
@@ -68,7 +71,8 @@ struct ty_pool_state_ {
     uint64_t random;
     bool was_up;  /* once: from then on pool_min is kept */
     bool is_busy; /* the tick runs often */
-    uv_timer_t tick, soon;
+    uv_timer_t tick;
+    uv_idle_t soon;
     bool closing;
     unsigned handles_left;
     void (*closed)(void *arg);

@@ -121,9 +121,8 @@ static void submit(struct ty_pool_tx *tx)
 {
     struct ty_sql_op *op = pop(tx);
     struct ty_pool_conn *conn = tx->conn;
-    bool is_text = op->verb == TY_SQL_RUN || op->verb == TY_SQL_SCRIPT;
 
-    if (is_text && tx->pool->driver->changes_session(op))
+    if (tx->pool->driver->changes_session(op))
         conn->dirty = true;
     op->wait_ns += ty_now_ns() - op->queued_ns;
     tx->running = op;

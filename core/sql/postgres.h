@@ -167,6 +167,8 @@ struct ty_pg_link {
     struct ty_pg_poll *poll;
     struct ty_pg_lookup *lookup; /* while names are looked up */
     uv_timer_t timer;
+    uv_idle_t soon; /* for what is left to `later` */
+    unsigned handles_left;
     uint64_t timeout_ms;
     int events;
     bool connected;
@@ -190,8 +192,9 @@ void ty_pg_link_unwatch(struct ty_pg_link *link);
 /* Sends what libpq holds, and waits for room if there is none. False: the connection is gone. */
 bool ty_pg_link_flush(struct ty_pg_link *link);
 
-/* Calls `later`, once, from the loop. */
+/* Calls `later`, once, from the loop; or does not any more. */
 void ty_pg_link_later(struct ty_pg_link *link);
+void ty_pg_link_never(struct ty_pg_link *link);
 
 /* At once for the server; `closed` is called from the loop. */
 void ty_pg_link_close(struct ty_pg_link *link, void (*closed)(struct ty_pg_link *link));
@@ -284,6 +287,9 @@ bool ty_pg_changes_session(const struct ty_sql_op *op);
 /* Why a script may not run it; NULL: it may. */
 const char *ty_pg_refusal(const char *sql);
 
+/* As ty_sql_first_word(), by PostgreSQL's rules; what is behind it. */
+const char *ty_pg_first_word(const char *sql, char out[16]);
+
 /* ---- postgres_param.c */
 
 /* Into own->values and so on; -1: a value is too large. */
@@ -313,6 +319,9 @@ struct ty_pg_script {
 
 /* The next statement, without the semicolon; false: there is none. */
 bool ty_pg_script_next(struct ty_pg_script *script);
+
+/* Behind blanks, semicolons and comments, which may have comments inside. */
+const char *ty_pg_skip_blanks(const char *sql);
 struct ty_pg_script ty_pg_script(const struct ty_sql_op *op);
 
 /* ---- postgres_copy.c */

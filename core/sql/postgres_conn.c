@@ -49,7 +49,7 @@ void ty_pg_lose(struct ty_pg_conn *conn, const struct ty_error *error, bool fata
         return;
     conn->dead = true;
     ty_pg_link_unwatch(&conn->link);
-    uv_timer_stop(&conn->link.timer);
+    ty_pg_link_never(&conn->link);
     conn->ring_count = 0;
     ty_pool_lost(&conn->base, error, fatal);
 }

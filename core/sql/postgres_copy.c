@@ -37,7 +37,7 @@ static int check(struct ty_sql_op *op)
 {
     char word[16];
 
-    ty_sql_first_word(op->sql, word);
+    ty_pg_first_word(op->sql, word);
     if (strcmp(word, "COPY") != 0)
         return ty_sql_fail(op, "postgresql", TY_ERR_INTERNAL, "refused",
                            "COPY ... FROM STDIN or TO STDOUT is wanted");

@@ -343,7 +343,8 @@ void ty_pg_link_init(struct ty_pg_link *link, struct ty_pg *own,
 {
     *link = (struct ty_pg_link){.own = own, .calls = calls};
     uv_timer_init(own->loop, &link->timer);
-    link->timer.data = link;
+    uv_idle_init(own->loop, &link->soon);
+    link->timer.data = link->soon.data = link;
 }
 
 void ty_pg_link_connect(struct ty_pg_link *link, uint64_t timeout_ms)
@@ -352,26 +353,34 @@ void ty_pg_link_connect(struct ty_pg_link *link, uint64_t timeout_ms)
     uv_timer_start(&link->timer, on_begin, 0, 0);
 }
 
-static void on_later(uv_timer_t *timer)
+static void on_soon(uv_idle_t *soon)
 {
-    struct ty_pg_link *link = timer->data;
+    struct ty_pg_link *link = soon->data;
 
+    uv_idle_stop(soon);
     link->calls->later(link);
 }
 
 void ty_pg_link_later(struct ty_pg_link *link)
 {
-    if (!uv_is_active((uv_handle_t *)&link->timer))
-        uv_timer_start(&link->timer, on_later, 0, 0);
+    if (!uv_is_closing((uv_handle_t *)&link->soon))
+        uv_idle_start(&link->soon, on_soon);
+}
+
+void ty_pg_link_never(struct ty_pg_link *link)
+{
+    uv_timer_stop(&link->timer);
+    uv_idle_stop(&link->soon);
 }
 
 /* ---- closing */
 
-static void on_timer_closed(uv_handle_t *handle)
+static void on_handle_closed(uv_handle_t *handle)
 {
     struct ty_pg_link *link = handle->data;
 
-    link->closed(link); /* may free it */
+    if (--link->handles_left == 0)
+        link->closed(link); /* may free it */
 }
 
 void ty_pg_link_close(struct ty_pg_link *link, void (*closed)(struct ty_pg_link *link))
@@ -385,5 +394,7 @@ void ty_pg_link_close(struct ty_pg_link *link, void (*closed)(struct ty_pg_link 
     ty_pg_link_unwatch(link);
     PQfinish(link->pg); /* says good-bye without waiting */
     link->pg = NULL;
-    uv_close((uv_handle_t *)&link->timer, on_timer_closed);
+    link->handles_left = 2;
+    uv_close((uv_handle_t *)&link->timer, on_handle_closed);
+    uv_close((uv_handle_t *)&link->soon, on_handle_closed);
 }

@@ -240,8 +240,9 @@ static void finish(struct ty_pg_conn *conn)
 void ty_pg_tell_refused(struct ty_pg_conn *conn)
 {
     struct ty_pg_sent *front;
+    unsigned left = conn->ring_count; /* those that come meanwhile are told later */
 
-    while (!conn->dead && (front = ty_pg_front(conn)) && front->what == TY_PG_REFUSED)
+    while (left-- && !conn->dead && (front = ty_pg_front(conn)) && front->what == TY_PG_REFUSED)
         finish(conn);
 }
 

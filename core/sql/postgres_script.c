@@ -86,8 +86,9 @@ static const char *skip_token(const char *at, const char *end)
     if (*at == '\'' || *at == '"')
         return skip_quoted(at, end, false);
     if (*at == '-' && at + 1 < end && at[1] == '-') {
-        next = memchr(at, '\n', (size_t)(end - at));
-        return next ? next : end;
+        while (next < end && *next != '\n' && *next != '\r')
+            next++;
+        return next;
     }
     if (*at == '/' && at + 1 < end && at[1] == '*')
         return skip_comment(at, end);
@@ -104,6 +105,17 @@ static bool is_empty_token(const char *at)
 {
     return isspace((unsigned char)*at) || (at[0] == '-' && at[1] == '-') ||
            (at[0] == '/' && at[1] == '*');
+}
+
+const char *ty_pg_skip_blanks(const char *sql)
+{
+    const char *end = NULL; /* a script is long, and seldom begins with one */
+
+    while (*sql && (*sql == ';' || is_empty_token(sql))) {
+        end = end ? end : sql + strlen(sql);
+        sql = skip_token(sql, end);
+    }
+    return sql;
 }
 
 /* SQL functions in standard syntax have semicolons inside: BEGIN ATOMIC ...; END. */

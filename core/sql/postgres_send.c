@@ -14,18 +14,21 @@ static void refuse(struct ty_pg_conn *conn, struct ty_sql_op *op)
     ty_pg_link_later(&conn->link);
 }
 
-static int judge_text(struct ty_sql_op *op, const char *sql)
+static int judge_whole(struct ty_sql_op *op)
 {
-    const char *why = ty_pg_refusal(sql);
-
-    if (why)
-        return ty_sql_fail(op, "postgresql", TY_ERR_INTERNAL, "refused", "%s", why);
     if (op->sql_len > TY_SQL_TEXT_MAX && op->verb != TY_SQL_SCRIPT)
         return ty_sql_fail(op, "postgresql", TY_ERR_TOO_LARGE, "54000",
                            "the statement is too long");
     if (memchr(op->sql, '\0', op->sql_len))
         return ty_sql_fail(op, "postgresql", TY_ERR_INTERNAL, "42601", "a NUL in the statement");
     return 0;
+}
+
+static int judge_text(struct ty_sql_op *op, const char *sql)
+{
+    const char *why = ty_pg_refusal(sql);
+
+    return why ? ty_sql_fail(op, "postgresql", TY_ERR_INTERNAL, "refused", "%s", why) : 0;
 }
 
 /* Texts that ran before were judged then. */
@@ -36,7 +39,9 @@ static int judge(struct ty_pg *own, struct ty_sql_op *op)
     if (op->param_count > TY_PG_PARAMS_MAX)
         return ty_sql_fail(op, "postgresql", TY_ERR_TOO_LARGE, "54000",
                            "%u parameters; there may be %d", op->param_count, TY_PG_PARAMS_MAX);
-    return text && text->runs ? 0 : judge_text(op, op->sql);
+    if (text && text->runs)
+        return 0;
+    return judge_text(op, op->sql) < 0 ? -1 : judge_whole(op);
 }
 
 /* ---- prepared statements */
@@ -155,6 +160,8 @@ static int check_script(struct ty_sql_op *op)
     struct ty_pg_script script = ty_pg_script(op);
     unsigned count = 0;
 
+    if (judge_whole(op) < 0)
+        return -1;
     while (ty_pg_script_next(&script)) {
         count++;
         if (judge_text(op, script.statement.data) < 0) {

@@ -96,6 +96,7 @@ static const char *const changers[] = {
 static const char *const words[] = {
     "temp",
     "temporary",
+    "pg_temp",
     "set_config",
     "pg_advisory_lock",
     "pg_advisory_lock_shared",
@@ -130,14 +131,21 @@ static bool has_word(const char *sql)
     return false;
 }
 
+const char *ty_pg_first_word(const char *sql, char out[16])
+{
+    sql = ty_pg_skip_blanks(sql);
+    ty_sql_first_word(sql, out);
+    return sql + strlen(out);
+}
+
 /* SET LOCAL and SET TRANSACTION end with the transaction. */
 static bool changes(const char *sql)
 {
     char word[16], second[16];
 
-    ty_sql_first_word(sql, word);
+    const char *rest = ty_pg_first_word(sql, word);
     if (strcmp(word, "SET") == 0) {
-        ty_sql_first_word(ty_sql_skip_blanks(sql) + 3, second);
+        ty_pg_first_word(rest, second);
         return strcmp(second, "LOCAL") != 0 && strcmp(second, "TRANSACTION") != 0 &&
                strcmp(second, "CONSTRAINTS") != 0;
     }
@@ -158,11 +166,17 @@ static bool op_changes(struct ty_pg *own, const struct ty_sql_op *op)
     return text->changes_session;
 }
 
+static bool has_text(const struct ty_sql_op *op)
+{
+    return op->verb == TY_SQL_RUN || op->verb == TY_SQL_SCRIPT || op->verb == TY_SQL_OPEN ||
+           op->verb == TY_SQL_COPY_IN || op->verb == TY_SQL_COPY_OUT;
+}
+
 bool ty_pg_changes_session(const struct ty_sql_op *op)
 {
     struct ty_pg *own = ((struct ty_pool *)op->db)->own;
 
-    if (op->verb != TY_SQL_RUN && op->verb != TY_SQL_SCRIPT)
+    if (!has_text(op))
         return false;
     for (; op; op = op->batch) {
         if (op_changes(own, op))
@@ -180,7 +194,7 @@ const char *ty_pg_refusal(const char *sql)
 {
     char word[16], second[16];
 
-    ty_sql_first_word(sql, word);
+    const char *rest = ty_pg_first_word(sql, word);
     if (ty_sql_is_one_of(word, transactions))
         return "transactions are begun and ended with db.transaction()";
     if (strcmp(word, "COPY") == 0)
@@ -188,7 +202,7 @@ const char *ty_pg_refusal(const char *sql)
     if (strcmp(word, "LISTEN") == 0 || strcmp(word, "UNLISTEN") == 0)
         return "notifications are waited for with db.listen()";
     if (strcmp(word, "PREPARE") == 0) {
-        ty_sql_first_word(ty_sql_skip_blanks(sql) + 7, second);
+        ty_pg_first_word(rest, second);
         if (strcmp(second, "TRANSACTION") == 0)
             return "transactions are begun and ended with db.transaction()";
     }

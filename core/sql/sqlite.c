@@ -42,10 +42,11 @@ static void add_conns(struct ty_sqlite *db)
     }
 }
 
-static void add_timer(struct ty_sqlite *db, uv_timer_t *timer)
+static void add_handles(struct ty_sqlite *db)
 {
-    uv_timer_init(db->loop, timer);
-    timer->data = db;
+    uv_timer_init(db->loop, &db->wait_timer);
+    uv_idle_init(db->loop, &db->soon);
+    db->wait_timer.data = db->soon.data = db;
 }
 
 static struct ty_sql *open_db(uv_loop_t *loop, const struct ty_sql_options *options,
@@ -71,8 +72,7 @@ static struct ty_sql *open_db(uv_loop_t *loop, const struct ty_sql_options *opti
     db->for_writer.tail = &db->for_writer.head;
     db->for_readers.tail = &db->for_readers.head;
     db->finished_tail = &db->finished;
-    add_timer(db, &db->wait_timer);
-    add_timer(db, &db->finish_timer);
+    add_handles(db);
     db->figures = ty_sql_figures_new("sqlite", db->name);
     return &db->base;
 }
@@ -91,7 +91,7 @@ static void free_db(struct ty_sqlite *db)
     closed(arg);
 }
 
-static void on_timer_closed(uv_handle_t *handle)
+static void on_handle_closed(uv_handle_t *handle)
 {
     struct ty_sqlite *db = handle->data;
 
@@ -118,8 +118,8 @@ static void on_conn_closed(struct ty_work *work, int status)
     if (--db->closes_left > 0)
         return;
     db->closes_left = 2;
-    uv_close((uv_handle_t *)&db->wait_timer, on_timer_closed);
-    uv_close((uv_handle_t *)&db->finish_timer, on_timer_closed);
+    uv_close((uv_handle_t *)&db->wait_timer, on_handle_closed);
+    uv_close((uv_handle_t *)&db->soon, on_handle_closed);
 }
 
 void ty_sqlite_close_if_unused(struct ty_sqlite *db)

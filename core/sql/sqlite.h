@@ -106,8 +106,7 @@ struct ty_sqlite {
 
     struct ty_sql_op *finished, **finished_tail; /* done, but not told yet */
     struct ty_sql_op *telling;                   /* those that are being told */
-    bool tells;
-    uv_timer_t finish_timer;
+    uv_idle_t soon; /* they are told; see pool_private.h why this is no timer */
 
     bool closing;
     unsigned closes_left;

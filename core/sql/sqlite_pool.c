@@ -15,7 +15,6 @@ void ty_sqlite_finish(struct ty_sqlite *db)
     db->telling = db->finished;
     db->finished = NULL;
     db->finished_tail = &db->finished;
-    db->tells = true;
     while (db->telling) {
         struct ty_sql_op *op = db->telling;
 
@@ -28,12 +27,12 @@ void ty_sqlite_finish(struct ty_sqlite *db)
         }
         op->done(op); /* may free it */
     }
-    db->tells = false;
 }
 
-static void on_finish(uv_timer_t *timer)
+static void on_soon(uv_idle_t *soon)
 {
-    ty_sqlite_finish(timer->data);
+    uv_idle_stop(soon);
+    ty_sqlite_finish(soon->data);
 }
 
 void ty_sqlite_finish_later(struct ty_sql_op *op)
@@ -44,9 +43,8 @@ void ty_sqlite_finish_later(struct ty_sql_op *op)
     op->next = NULL;
     *db->finished_tail = op;
     db->finished_tail = &op->next;
-    /* Who is told and fails at once again would keep the loop from all else: timers that are due at
-     * once run until there are no more of them. */
-    uv_timer_start(&db->finish_timer, on_finish, db->tells, 0);
+    if (!uv_is_closing((uv_handle_t *)&db->soon)) /* which libuv does not look at */
+        uv_idle_start(&db->soon, on_soon);
 }
 
 /* ---- waiting */
@@ -77,9 +75,17 @@ static bool remove_from(struct ty_sqlite_queue *queue, struct ty_sql_op *op)
     return false;
 }
 
+static void count_wait(struct ty_sqlite *db, struct ty_sql_op *op, bool in_vain)
+{
+    uint64_t waited = ty_now_ns() - op->queued_ns;
+
+    op->wait_ns += waited;
+    ty_sql_count_wait(db->figures, waited, in_vain);
+}
+
 static void give_up(struct ty_sqlite *db, struct ty_sql_op *op, const char *detail, const char *why)
 {
-    ty_sql_count_wait(db->figures, ty_now_ns() - op->queued_ns, true);
+    count_wait(db, op, true);
     ty_sqlite_fail(op, TY_ERR_UNAVAILABLE, detail, "%s: %s", db->name, why);
     ty_sqlite_finish_later(op);
 }
@@ -190,7 +196,6 @@ void ty_sqlite_submit(struct ty_sqlite_conn *conn, struct ty_sql_op *op)
 
 static void grant(struct ty_sqlite_conn *conn, struct ty_sql_op *op)
 {
-    ty_sql_count_wait(conn->db->figures, op->wait_ns, false);
     if (op->verb != TY_SQL_BEGIN) {
         ty_sqlite_submit(conn, op);
         return;
@@ -208,7 +213,7 @@ void ty_sqlite_release(struct ty_sqlite_conn *conn)
     if (queue->head) {
         struct ty_sql_op *op = pop(queue);
 
-        op->wait_ns += ty_now_ns() - op->queued_ns;
+        count_wait(db, op, false);
         grant(conn, op);
         ty_sqlite_count_conns(db);
         return;
@@ -330,10 +335,12 @@ void ty_sqlite_cancel(struct ty_sql_op *op)
     bool removed = false;
 
     atomic_store(&op->cancelled, true);
-    if (op->place == PLACE_QUEUE)
+    if (op->place == PLACE_QUEUE) {
         removed = remove_from(&db->for_writer, op) || remove_from(&db->for_readers, op);
-    else if (op->place == PLACE_TX)
+        count_wait(db, op, false);
+    } else if (op->place == PLACE_TX) {
         removed = ty_sqlite_tx_remove(ty_sqlite_tx_of(op), op);
+    }
     if (!removed)
         return;
     ty_sqlite_count_conns(db);

@@ -279,6 +279,41 @@ static void procedures_give_their_first_result(void **state)
     assert_int_equal(place_leave(&place), 0);
 }
 
+/* An operation that is started again as soon as it was refused. */
+static void start_again(struct ty_sql_op *op)
+{
+    enum { ENOUGH = 1000 };
+    struct task *task = (struct task *)op;
+    struct ty_sql *db = op->db;
+    int calls = task->calls + 1;
+
+    task_init(task, TY_SQL_RUN, "begin");
+    task->op.done = start_again;
+    task->calls = calls;
+    if (calls < ENOUGH)
+        ty_sql_start(db, &task->op);
+}
+
+static void who_is_refused_and_tries_again_leaves_time_for_others(void **state)
+{
+    struct place place;
+    struct task eager;
+
+    (void)state;
+    place_open(&place);
+    assert_int_equal(ask(&place, "select 1"), 1);
+    task_init(&eager, TY_SQL_RUN, "begin");
+    eager.op.done = start_again;
+    ty_sql_start(place.db, &eager.op);
+    while (!eager.calls)
+        uv_run(&place.loop, UV_RUN_NOWAIT);
+
+    assert_in_range(eager.calls, 1, 3);
+    while (eager.calls < 1000)
+        uv_run(&place.loop, UV_RUN_ONCE);
+    assert_int_equal(place_leave(&place), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -293,6 +328,7 @@ int main(void)
         cmocka_unit_test(nothing_is_kept_when_nothing_shall_be_prepared),
         cmocka_unit_test(prepared_statements_survive_changes_of_their_tables),
         cmocka_unit_test(procedures_give_their_first_result),
+        cmocka_unit_test(who_is_refused_and_tries_again_leaves_time_for_others),
     };
 
     return cmocka_run_group_tests(tests, start_server, stop_server);

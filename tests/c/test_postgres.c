@@ -324,61 +324,6 @@ static void many_parameters_are_bound(void **state)
     assert_int_equal(place_leave(&place), 0);
 }
 
-static void what_changes_a_session_is_seen(void **state)
-{
-    (void)state;
-    static const char *const plain[] = {"select 1",
-                                        "set local timezone to 'UTC'",
-                                        "update t set a = 1",
-                                        "select temperature from weather",
-                                        "select pg_advisory_xact_lock(1)",
-                                        "insert into settings(name) values ($1)",
-                                        "delete from locks"};
-    static const char *const others[] = {"set timezone to 'Asia/Tokyo'",
-                                         " /* x */ SET ROLE a",
-                                         "create temp table t(a int)",
-                                         "Create TEMPORARY view v as select 1",
-                                         "select pg_advisory_lock(1)",
-                                         "select set_config('a.b', 'c', false)",
-                                         "listen x",
-                                         "prepare p as select 1",
-                                         "do $$ begin end $$",
-                                         "reset all"};
-    struct place place;
-
-    place_open(&place);
-    for (size_t i = 0; i < sizeof(plain) / sizeof(plain[0]); i++) {
-        struct ty_sql_op op = {.sql = plain[i], .sql_len = strlen(plain[i]), .db = place.db};
-        if (ty_pg_changes_session(&op))
-            fail_msg("%s", plain[i]);
-    }
-    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
-        struct ty_sql_op op = {.sql = others[i], .sql_len = strlen(others[i]), .db = place.db};
-        if (!ty_pg_changes_session(&op))
-            fail_msg("%s", others[i]);
-    }
-    assert_int_equal(place_leave(&place), 0);
-}
-
-static void what_a_statement_set_is_gone_afterwards(void **state)
-{
-    (void)state;
-    struct place place;
-
-    place_make(&place, the_server.port);
-    struct ty_sql_options options = place_options(&place);
-    options.pool_max = 1;
-    place_open_with(&place, &options);
-    run(&place, "set timezone to 'Asia/Tokyo'");
-    run(&place, "create temp table leftover(a int)");
-    run(&place, "select pg_advisory_lock(42)");
-    assert_int_equal(number_of(&place, "select (current_setting('TimeZone') = 'UTC')::int"), 1);
-    assert_int_equal(number_of(&place, "select count(*) from pg_locks where locktype = 'advisory'"),
-                     0);
-    assert_fails(&place, "select * from leftover", TY_ERR_INTERNAL, "42P01");
-    assert_int_equal(place_leave(&place), 0);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -394,8 +339,6 @@ int main(void)
         cmocka_unit_test(a_batch_is_done_as_a_whole_or_not_at_all),
         cmocka_unit_test(a_result_that_is_too_large_is_stopped),
         cmocka_unit_test(many_parameters_are_bound),
-        cmocka_unit_test(what_changes_a_session_is_seen),
-        cmocka_unit_test(what_a_statement_set_is_gone_afterwards),
     };
 
     return cmocka_run_group_tests_name("postgres", tests, start_server, remove_server);
