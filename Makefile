@@ -18,7 +18,7 @@ test: setup-test $(NINJA)  ## install what is missing, build, run every test
 	@rm -f build/$(PRESET)/sanitizer.log.*
 	@ctest --preset $(PRESET) -j$(AT_ONCE) -LE valgrind --timeout $(TEST_TIMEOUT) $(TESTS)
 
-test-long:        ## the same, one by one, with figures held to the letter (hours; leave the machine alone)
+test-long:        ## the same, one by one, with figures held to the letter: for a machine to itself
 	@TYCHO_TEST_LONG=1 $(MAKE) --no-print-directory test AT_ONCE=1 TEST_TIMEOUT=7200
 
 tsan:             ## the tests in C, and the library's, under the thread sanitizer
