@@ -20,7 +20,9 @@
 enum {
     TY_JSON_DEPTH_MAX = 128,
     TY_JSON_KEYS_MAX = 1000,
-    TY_JSON_TEXT_MAX = 128 * 1024 * 1024, /* written; a table may be in many places of it */
+    /* Of what is written: a small table may be in many places of another. */
+    TY_JSON_TEXT_MAX = 64 * 1024 * 1024,
+    TY_JSON_TABLES_MAX = 4 * 1000 * 1000,
 };
 
 struct ty_json_limits {
@@ -39,7 +41,8 @@ int ty_json_decode(lua_State *L, const char *data, size_t len, const struct ty_j
 /* Adds the value at `index`. A table is an array if it has the marker or an element 1, else an
  * object. Returns -1, kind "internal", and leaves `out` as it was, for what JSON has no form for:
  * functions, arrays with holes or names, NaN, infinity, strings that are not UTF-8, more than 128
- * levels (cycles), more than TY_JSON_TEXT_MAX bytes. */
+ * levels (cycles), more than TY_JSON_TEXT_MAX bytes or
+ * TY_JSON_TABLES_MAX tables. */
 int ty_json_encode(lua_State *L, int index, struct ty_buf *out, struct ty_error *error);
 
 /* The metatable that marks arrays, the same for the whole state. */

@@ -15,6 +15,7 @@ struct writer {
     lua_State *L;
     struct ty_buf *out;
     size_t start;
+    size_t *tables; /* written so far */
     struct ty_error *error;
 };
 
@@ -165,6 +166,8 @@ static int add_table(const struct writer *w, const struct ty_json_place *place, 
 {
     int table = lua_gettop(w->L), status;
 
+    if (++*w->tables > TY_JSON_TABLES_MAX)
+        return ty_json_fail(w->error, place, "SIZE", "more than 4 million tables");
     if (depth == TY_JSON_DEPTH_MAX)
         return ty_json_fail(w->error, place, "DEPTH", "nested too deeply, or in a circle");
     if (!lua_checkstack(w->L, STACK_PER_LEVEL))
@@ -204,7 +207,7 @@ static int add_box(const struct writer *w, const struct ty_json_place *place)
 static int add_value(const struct writer *w, const struct ty_json_place *place, unsigned depth)
 {
     if (w->out->len - w->start > TY_JSON_TEXT_MAX)
-        return ty_json_fail(w->error, place, "SIZE", "more than 128 MiB");
+        return ty_json_fail(w->error, place, "SIZE", "more than 64 MiB");
     switch (lua_type(w->L, -1)) {
     case LUA_TSTRING:
         return add_string(w, place);
@@ -232,11 +235,11 @@ static int add_value(const struct writer *w, const struct ty_json_place *place, 
 int ty_json_encode(lua_State *L, int index, struct ty_buf *out, struct ty_error *error)
 {
     int top = lua_gettop(L);
-    size_t start = out->len;
+    size_t start = out->len, tables = 0;
 
     lua_checkstack(L, STACK_PER_LEVEL);
     lua_pushvalue(L, index);
-    struct writer writer = {L, out, start, error};
+    struct writer writer = {L, out, start, &tables, error};
     int status = add_value(&writer, NULL, 0);
     lua_settop(L, top);
     if (status) {

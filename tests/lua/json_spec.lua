@@ -293,13 +293,16 @@ describe("json.encode", function()
     assert.equal("thread", not_written(coroutine.create(print)))
   end)
 
-  it("writes 128 MiB at most, of however small a table", function()
-    local t = { ("x"):rep(1e6) }
-    for _ = 1, 40 do
-      t = { t, t }
+  it("writes 64 MiB and 4 million tables at most, of however small a table", function()
+    local function everywhere(t)
+      for _ = 1, 40 do
+        t = { t, t }
+      end
+      return t
     end
 
-    assert.matches("^more than 128 MiB at ", not_written(t))
+    assert.matches("^more than 64 MiB at ", not_written(everywhere { ("x"):rep(1e6) }))
+    assert.matches("^more than 4 million tables at ", not_written(everywhere {}))
   end)
 
   it("does not go round in circles", function()

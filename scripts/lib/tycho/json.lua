@@ -8,7 +8,8 @@
 ---
 --- A table is written as an array if it has an element 1 or was marked with `json.array`, else as
 --- an object, whose integer keys become strings. What JSON has no form for is an error that says
---- where it is: functions, arrays with holes, NaN, strings that are not UTF-8, circles.
+--- where it is: functions, arrays with holes, NaN, strings that are not UTF-8, circles, more than
+--- 64 MiB.
 
 local core = require "tycho.core.json"
 local options = require "tycho.options"
