@@ -8,6 +8,7 @@
 #include "fiber_private.h"
 #include "modules.h"
 #include "tycho/clock.h"
+#include "tycho/http.h"
 #include "tycho/log.h"
 #include "tycho/memory.h"
 
@@ -305,6 +306,7 @@ static int l_context(lua_State *L)
 void ty_fiber_warn(lua_State *L, struct ty_fiber *fiber, const struct ty_wait *wait)
 {
     const char *what = wait->what ? wait->what : "something";
+    const struct ty_request *req = fiber->request;
     char line[SHOWN_LINE];
     struct ty_buf fields = {0};
 
@@ -315,7 +317,11 @@ void ty_fiber_warn(lua_State *L, struct ty_fiber *fiber, const struct ty_wait *w
     ty_fiber_line(L, line, sizeof(line));
     ty_log_add_field(&fields, "at", line, strlen(line));
     ty_log_add_field(&fields, "waits_for", what, strlen(what));
-    struct ty_log_context context = {.fields = fields.data, .fields_len = fields.len};
+    struct ty_log_context context = {
+        .request_id = req ? req->id : NULL,
+        .fields = fields.data,
+        .fields_len = fields.len,
+    };
     ty_log(TY_LOG_WARN, "db", &context,
            "a transaction is held open while its fiber waits for something else");
     ty_buf_close(&fields);

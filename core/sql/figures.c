@@ -7,12 +7,16 @@
 #include "tycho/memory.h"
 #include "tycho/metrics.h"
 
-/* Names after OpenTelemetry's conventions for database clients. */
+/* Names and bounds after OpenTelemetry's conventions for database clients; but for those of rows,
+ * which also tell nothing from something, and much from very much. */
 
+static const double time_bounds[] = {0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10};
 static const struct ty_metric duration = {
     .name = "db_client_operation_duration_seconds",
     .help = "How long operations of a database took, without waiting for a connection.",
     .type = TY_HISTOGRAM,
+    .bounds = time_bounds,
+    .bound_count = sizeof(time_bounds) / sizeof(time_bounds[0]),
 };
 static const double row_bounds[] = {0, 1, 10, 100, 1000, 10000, 100000, 1000000};
 static const struct ty_metric returned_rows = {
@@ -26,6 +30,8 @@ static const struct ty_metric wait_time = {
     .name = "db_client_connection_wait_time_seconds",
     .help = "How long operations waited for a connection.",
     .type = TY_HISTOGRAM,
+    .bounds = time_bounds,
+    .bound_count = sizeof(time_bounds) / sizeof(time_bounds[0]),
 };
 static const struct ty_metric connections = {
     .name = "db_client_connection_count",

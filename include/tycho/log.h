@@ -3,7 +3,7 @@
  * A record is formatted by the caller's thread and handed to a writer thread through a bounded
  * buffer; when that is full the record is dropped and counted, because a slow disk must never
  * stop the loop. Values are escaped (no control characters, no ANSI), and members whose name
- * looks like a secret (password, token, authorization, cookie, secret, api_key ...) are written
+ * looks like a secret (password, token, authorization, cookie, session, api_key ...) are written
  * as "[redacted]", as are userinfo parts of URLs and query parameters of such names.
  *
  * The log is a process-wide singleton; any thread may write.

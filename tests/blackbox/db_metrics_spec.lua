@@ -31,9 +31,24 @@ app.get("/batch", function()
   return {}
 end)
 app.get("/line", function()
-  local function take() db.transaction(function(tx) tx:value "select 1"; fiber.sleep(0.1) end) end
+  local function take() db.transaction(function(tx) tx:value "select 1"; fiber.sleep(0.3) end) end
   fiber.all { take, take }
   return {}
+end)
+local is_free = false
+app.get("/hold", function()
+  db.transaction(function(tx)
+    tx:value "select 1"
+    while not is_free do fiber.sleep(0.01) end
+  end)
+  return {}
+end)
+app.post("/free", function()
+  is_free = true
+  return {}
+end)
+app.get("/late", { timeout = 0.1 }, function()
+  db.transaction(function(tx) tx:value "select 1" end)
 end)
 app.get("/slow", function()
   db.query("SLOW")
@@ -155,9 +170,26 @@ for kind, how in pairs(KINDS) do
         request:join()
       end)
 
-      assert.is_true(grown(WAITS, pool) >= 0.09)
+      assert.is_true(grown(WAITS, pool) >= 0.29)
       assert.equal(0, s:metrics():sum("db_client_connection_pending_requests", pool))
       assert.is_true(s:metrics():sum("db_client_connection_max", pool) > 0)
+    end)
+
+    it("know of those who gave up waiting", function()
+      local s = start(kind, { pool_max = 1, pipelines = 1, readers = 1 })
+      local grown = count(s, function()
+        local request = fiber.spawn(function() s:request("GET", "/hold") end)
+        clock.eventually(function()
+          local used = { db_client_connection_state = "used" }
+          return s:metrics():sum("db_client_connection_count", used) == 1
+        end, 5, "one who has the connection")
+        assert.equal(504, s:request("GET", "/late").status)
+        s:request("POST", "/free")
+        request:join()
+      end)
+
+      assert.equal(1, grown "db_client_connection_wait_time_seconds_count")
+      assert.equal(0, grown "db_client_connection_timeouts_total")
     end)
 
     it("have a bounded number of series", function()

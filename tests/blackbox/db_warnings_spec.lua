@@ -14,6 +14,25 @@ app.get("/many", function(req)
   return {}
 end)
 
+app.get("/in-transaction", function()
+  db.transaction(function(tx)
+    for _ = 1, 11 do
+      tx:value "select 1"
+      db.value "select 1"
+    end
+  end)
+  return {}
+end)
+
+app.get("/in-children", function()
+  local asking = {}
+  for i = 1, 21 do
+    asking[i] = function() db.value "select 1" end
+  end
+  fiber.all(asking)
+  return {}
+end)
+
 app.get("/held", function()
   db.transaction(function()
     db.value "select 1"
@@ -56,6 +75,15 @@ describe("the log of statements", function()
     assert.matches("scripts/app/main.lua:7", s:log(), 1, true)
   end)
 
+  for _, where in ipairs { "in-transaction", "in-children" } do
+    it("counts together what belongs to one request: " .. where, function()
+      local s = start "dev"
+      s:request("GET", "/" .. where)
+
+      assert.equal(1, count(s, "the same statement more than 20 times in one request"))
+    end)
+  end
+
   it("names in development where a transaction is held without need", function()
     local s = start "dev"
     s:request("GET", "/fine")
@@ -63,7 +91,8 @@ describe("the log of statements", function()
     s:request("GET", "/held")
 
     assert.equal(1, count(s, "a transaction is held open"))
-    assert.matches("scripts/app/main.lua:15", s:log(), 1, true)
+    assert.matches("scripts/app/main.lua:34", s:log(), 1, true)
+    assert.matches('"request_id":"%x+"', s:log():match "[^\n]*a transaction is held[^\n]*")
   end)
 
   it("says nothing of that in production", function()

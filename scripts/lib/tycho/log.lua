@@ -5,7 +5,7 @@
 --- and put what varies into fields: then records can be counted and searched.
 ---
 --- Writing never waits: when the disk is slow, records are dropped and counted. Fields with names
---- such as `password`, `token`, `authorization` or `cookie` are written as "[redacted]", and so are
+--- such as `password`, `token`, `session` or `authorization` are written as "[redacted]", and so are
 --- secrets in URLs; it is better not to log them at all.
 
 local core = require "tycho.core.log"
