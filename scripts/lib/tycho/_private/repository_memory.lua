@@ -25,7 +25,7 @@ local memory = {}
 ---@return tycho.repository.Memory
 function memory.new(described, references)
   local self = setmetatable({
-    described = described, rows = {}, rules = rules.of(described), serial = 0,
+    described = described, rows = {}, rules = rules.of(described), serial = 0, keys = {},
     references = {}, referrers = {},
   }, Memory)
   for name, repository in pairs(references or {}) do
@@ -45,6 +45,9 @@ function memory.new(described, references)
 end
 
 function Memory:has(column, value)
+  if rules.same(self, { column }, { [column] = value }) then
+    return true
+  end
   for _, row in ipairs(self.rows) do
     if row[column] ~= nil and values.equal(row[column], value) then
       return true
@@ -109,15 +112,9 @@ function Memory:find(tree, order, limit, offset)
 end
 
 function Memory:get(key, with_deleted)
-  local deleted = self.described.soft_delete
-  for _, row in ipairs(self.rows) do
-    local is_it = with_deleted or not deleted or row[deleted] == nil
-    for name, value in pairs(key) do
-      is_it = is_it and row[name] == value
-    end
-    if is_it then
-      return values.copy(row)
-    end
+  local row, deleted = rules.same(self, self.described.primary, key), self.described.soft_delete
+  if row and (with_deleted or not deleted or row[deleted] == nil) then
+    return values.copy(row)
   end
 end
 
@@ -156,6 +153,7 @@ function Memory:insert(given)
   count_up(self, row)
   rules.check(self, row)
   self.rows[#self.rows + 1] = row
+  rules.add(self, row)
   return values.copy(row)
 end
 
@@ -189,24 +187,24 @@ local function change(self, row, changes)
       self.rows[i] = changed
     end
   end
+  rules.remove(self, row)
+  rules.add(self, changed)
   return values.copy(changed)
 end
 
 function Memory:upsert(row, by, update)
-  local rule = rules.same(by)
-  for _, other in ipairs(self.rows) do
-    if rules.collides(rule, stored(row), other) then
-      local changes = {}
-      for _, name in ipairs(update) do
-        changes[name] = row[name]
-      end
-      if next(changes) == nil and not self.described.version then
-        return values.copy(other)
-      end
-      return change(self, other, changes)
-    end
+  local other = rules.same(self, by, stored(row))
+  if not other then
+    return self:insert(row)
   end
-  return self:insert(row)
+  local changes = {}
+  for _, name in ipairs(update) do
+    changes[name] = row[name]
+  end
+  if next(changes) == nil and not self.described.version then
+    return values.copy(other)
+  end
+  return change(self, other, changes)
 end
 
 function Memory:update(tree, changes)
@@ -227,7 +225,7 @@ local function delete(self, tree)
     end
   end
   local count = #self.rows - #kept
-  self.rows = kept
+  self.rows, self.keys = kept, {}
   return count
 end
 
@@ -247,13 +245,14 @@ function Memory:let_go(column, value)
       self.rows[i] = changed
     end
   end
+  self.keys = {}
 end
 
 ---What is there, to go back to. Rows are not changed but replaced, so the list is enough.
 function Memory:snapshot()
   local list, serial = { unpack(self.rows) }, self.serial
   return function()
-    self.rows, self.serial = list, serial
+    self.rows, self.serial, self.keys = list, serial, {}
   end
 end
 

@@ -5,7 +5,10 @@
 
 local columns = require "tycho._private.model_columns"
 local errors = require "tycho.errors"
+local int64 = require "tycho.int64"
 local names = require "tycho._private.model_names"
+local number = require "tycho._private.number"
+local options = require "tycho.options"
 local values = require "tycho._private.model_values"
 
 local rules = {}
@@ -40,10 +43,24 @@ local function condition_of(where)
   end
 end
 
-local function add_rule(list, name, column_names, where)
+-- Structures are compared, all else is looked up.
+local function is_plain(described, parts)
+  for _, part in ipairs(parts) do
+    local column = described.by_name[part.name]
+    if column and (column.kind == "json" or column.kind == "array") then
+      return false
+    end
+  end
+  return true
+end
+
+local function add_rule(list, described, name, column_names, where)
   local parts, applies = parts_of(column_names), condition_of(where)
   if parts and applies then
-    list[#list + 1] = { name = name, parts = parts, applies = applies, columns = column_names }
+    list[#list + 1] = {
+      name = name, parts = parts, applies = applies, columns = column_names,
+      is_plain = is_plain(described, parts), is_partial = where ~= nil,
+    }
   end
 end
 
@@ -51,13 +68,13 @@ end
 ---@return table[] rules of what is unique
 function rules.of(described)
   local list = {}
-  add_rule(list, names.primary(described.name), described.primary)
+  add_rule(list, described, names.primary(described.name), described.primary)
   for _, unique in ipairs(described.uniques) do
-    add_rule(list, unique.name, unique.columns)
+    add_rule(list, described, unique.name, unique.columns)
   end
   for _, index in ipairs(described.indexes) do
     if index.unique then
-      add_rule(list, index.name, index.columns, index.where)
+      add_rule(list, described, index.name, index.columns, index.where)
     end
   end
   return list
@@ -80,6 +97,83 @@ function rules.collides(rule, row, other)
     end
   end
   return true
+end
+
+local function text_of(value)
+  local integer = type(value) ~= "string" and type(value) ~= "boolean" and number.integer(value)
+  if integer then
+    return int64.format(integer)
+  end
+  return type(value) == "number" and ("%.17g"):format(value) or tostring(value)
+end
+
+-- What no two rows may have the same of; nil where a row is the same as none.
+local function key_of(rule, row)
+  if not rule.applies(row) then
+    return nil
+  end
+  local texts = {}
+  for i, part in ipairs(rule.parts) do
+    local value = value_of(row, part)
+    if value == nil then
+      return nil
+    end
+    local text = text_of(value)
+    texts[i] = #text .. ":" .. text
+  end
+  return table.concat(texts)
+end
+
+local function note(self, row, entry)
+  for rule, by_key in pairs(self.keys) do
+    local key = key_of(rule, row)
+    if key then
+      by_key[key] = entry
+    end
+  end
+end
+
+---Remembers the keys of a row that is there from now on.
+function rules.add(self, row)
+  note(self, row, row)
+end
+
+---Forgets the keys of a row that is there no more.
+function rules.remove(self, row)
+  note(self, row, nil)
+end
+
+local function keys_of(self, rule)
+  local by_key = self.keys[rule]
+  if not by_key then
+    by_key = {}
+    for _, row in ipairs(self.rows) do
+      local key = key_of(rule, row)
+      if key then
+        by_key[key] = row
+      end
+    end
+    self.keys[rule] = by_key
+  end
+  return by_key
+end
+
+local function find_compared(self, rule, row, itself)
+  for _, other in ipairs(self.rows) do
+    if other ~= itself and rules.collides(rule, row, other) then
+      return other
+    end
+  end
+end
+
+-- Another row that is the same for the rule.
+local function find(self, rule, row, itself)
+  if not rule.is_plain then
+    return find_compared(self, rule, row, itself)
+  end
+  local key = key_of(rule, row)
+  local other = key and keys_of(self, rule)[key]
+  return other ~= itself and other or nil
 end
 
 local function fail(self, constraint, what, column_names)
@@ -120,10 +214,8 @@ end
 ---Raises what the row would violate. `itself` is what it was before.
 function rules.check(self, row, itself)
   for _, rule in ipairs(self.rules) do
-    for _, other in ipairs(self.rows) do
-      if other ~= itself and rules.collides(rule, row, other) then
-        fail(self, rule.name, "UNIQUE", rule.columns)
-      end
+    if find(self, rule, row, itself) then
+      fail(self, rule.name, "UNIQUE", rule.columns)
     end
   end
   check_references(self, row)
@@ -155,10 +247,29 @@ function rules.release(self, row)
   end
 end
 
----The rule that columns are the same.
----@param list string[]
-function rules.same(list)
-  return { parts = parts_of(list), applies = function() return true end }
+local function is_of(rule, column_names)
+  if rule.is_partial or #rule.columns ~= #column_names then
+    return false
+  end
+  local set = options.set(column_names)
+  for _, part in ipairs(rule.parts) do
+    if part.lower or not set[part.name] then
+      return false
+    end
+  end
+  return true
+end
+
+---The row that has the same values in unique columns, or nil.
+---@param column_names string[]
+---@param row table<string, any>
+---@return table<string, any>?
+function rules.same(self, column_names, row)
+  for _, rule in ipairs(self.rules) do
+    if is_of(rule, column_names) then
+      return (find(self, rule, row))
+    end
+  end
 end
 
 return rules
