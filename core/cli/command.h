@@ -120,6 +120,7 @@ int cli_lag(struct cli *cli);
 int cli_profile(struct cli *cli);
 int cli_trace(struct cli *cli);
 int cli_log_level(struct cli *cli);
+int cli_stop(struct cli *cli);
 int cli_db(struct cli *cli);
 int cli_config_show(struct cli *cli);
 int cli_config_explain(struct cli *cli);

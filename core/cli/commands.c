@@ -103,6 +103,15 @@ const struct cli_command cli_commands[] = {
         .options = JSON | PROGRAM,
     },
     {
+        .name = "stop",
+        .arguments = "",
+        .text = "End the server, and wait until it has",
+        .details =
+            "As SIGTERM does: what was begun is finished, for host.shutdown_timeout at most.",
+        .examples = "tycho stop\n",
+        .run = cli_stop,
+    },
+    {
         .name = "status",
         .arguments = "",
         .text = "Say how the server and its workers are",

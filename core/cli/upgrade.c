@@ -24,6 +24,8 @@ static void add_program(const char *path, struct ty_buf *command)
     char folder[PATH_MAX] = "";
     struct ty_buf full = {0};
 
+    while (strncmp(path, "./", 2) == 0)
+        path += 2;
     if (path[0] != '/' && getcwd(folder, sizeof(folder)))
         ty_buf_addf(&full, "%s/", folder);
     ty_buf_adds(&full, path);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "host/control.h"
 #include "host/message.h"
@@ -277,8 +278,11 @@ static void run_config(struct master *master, struct client *client, yyjson_val 
 
 static void run_stop(struct master *master, struct client *client, yyjson_val *command)
 {
+    char more[32];
+
     (void)command;
-    ty_control_answer(client, true, "");
+    snprintf(more, sizeof(more), ",\"pid\":%d", getpid());
+    ty_control_answer(client, true, more);
     ty_master_stop(master);
 }
 

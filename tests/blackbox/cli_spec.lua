@@ -4,6 +4,7 @@ local clock = require "tests.blackbox.support.clock"
 local fiber = require "tycho.fiber"
 local fs = require "tycho.fs"
 local json = require "tycho.json"
+local proc = require "tests.blackbox.support.proc"
 local process = require "tycho.process"
 local server = require "tests.blackbox.support.server"
 
@@ -81,6 +82,44 @@ describe("tycho reload", function()
 
     assert.equal(1, code)
     assert.equal("--set: http.prot: no such key; did you mean http.port?\n", err)
+  end)
+end)
+
+describe("tycho config explain", function()
+  after_each(server.clean_up)
+
+  it("explains a key to whoever has to mend it", function()
+    local s = server.prepare()
+    fs.write(s.folder .. "/conf/tycho.yaml", "http: {port: none}\n")
+
+    local code, out, err = s:cli("config", "explain", "http.port")
+    assert.equal(0, code)
+    assert.matches("8080", out)
+    assert.matches("tycho.yaml:1: http.port: expected an integer", err)
+  end)
+end)
+
+describe("tycho stop", function()
+  after_each(server.clean_up)
+
+  it("comes back when the server has finished what it ran", function()
+    local s = server.start { scripts = { ["app/main.lua"] = SLOW:gsub("30", "1") } }
+    local conn = s:connect()
+    conn:send "GET /slow HTTP/1.1\r\nHost: a\r\n\r\n"
+    clock.eventually(function() return s:metrics():sum "tycho_worker_fibers" == 1 end)
+
+    local code, out = s:cli "stop"
+    local alive = proc.is_alive(s.pid)
+    s.stopped = true
+    assert.equal(0, code)
+    assert.matches("^ok: pid " .. s.pid .. " has ended\n$", out)
+    assert.is_false(alive)
+    assert.equal(200, conn:receive().status)
+    assert.equal(0, s.process:wait(1).code)
+  end)
+
+  it("has code 3 when no server is there", function()
+    assert.equal(3, (server.prepare():cli "stop"))
   end)
 end)
 
