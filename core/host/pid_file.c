@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "tycho/log.h"
@@ -15,6 +16,13 @@ static char *hidden_path(const struct pid_file *file)
     return ty_asprintf("%s~", file->path);
 }
 
+static bool is_file(const char *path)
+{
+    struct stat st;
+
+    return lstat(path, &st) == 0 && S_ISREG(st.st_mode);
+}
+
 static int write_id(const char *path)
 {
     FILE *out = fopen(path, "we");
@@ -24,7 +32,10 @@ static int write_id(const char *path)
         return errno;
     fprintf(out, "%d\n", getpid());
     code = ferror(out) ? EIO : 0;
-    return fclose(out) == 0 ? code : errno;
+    code = fclose(out) == 0 ? code : errno;
+    if (code != 0 && is_file(path))
+        unlink(path); /* the disk is full: an empty one names nobody */
+    return code;
 }
 
 static int read_id(const char *path)

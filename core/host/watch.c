@@ -27,6 +27,7 @@ struct watch {
     unsigned count;
     uv_timer_t quiet;
     bool is_broken; /* the last save did not run */
+    bool is_blind;  /* some folder cannot be watched, and that was said */
     bool is_closed;
 };
 
@@ -59,9 +60,23 @@ static void on_folder_closed(uv_handle_t *event)
     free(folder);
 }
 
+/* Once, and not of a folder that is gone again. */
+static void tell_blindness(struct watch *watch, const char *path, int status)
+{
+    if (watch->is_blind || status == UV_ENOENT)
+        return;
+    watch->is_blind = true;
+    ty_log_warn(
+        "host",
+        "files saved in %s will not be noticed: %s%s; `tycho reload` takes them all the same", path,
+        uv_strerror(status),
+        status == UV_ENOSPC || status == UV_EMFILE ? " (fs.inotify.*: see inotify(7))" : "");
+}
+
 static void add(struct watch *watch, const char *path, ino_t inode)
 {
     struct folder *folder = find(watch, path, inode);
+    int status;
 
     if (folder || watch->count == FOLDERS_MAX) {
         if (folder)
@@ -74,7 +89,9 @@ static void add(struct watch *watch, const char *path, ino_t inode)
     folder->event.data = watch;
     folder->is_seen = true;
     uv_fs_event_init(&watch->master->loop, &folder->event);
-    if (uv_fs_event_start(&folder->event, on_event, path, 0) != 0) {
+    status = uv_fs_event_start(&folder->event, on_event, path, 0);
+    if (status != 0) {
+        tell_blindness(watch, path, status);
         uv_close((uv_handle_t *)&folder->event, on_folder_closed);
         return;
     }

@@ -2,6 +2,7 @@
 
 local clock = require "tests.blackbox.support.clock"
 local figure = require "tests.blackbox.support.figure"
+local process = require "tycho.process"
 local server = require "tests.blackbox.support.server"
 
 local APP = [[
@@ -26,8 +27,28 @@ local function until_it_says(s, word)
   return clock.now() - began
 end
 
+-- Without any of the kernel's means to notice saved files.
+local function blind(...)
+  return { "unshare", "--user", "--map-root-user", "sh", "-c",
+    'echo 0 >/proc/sys/user/max_inotify_instances && exec "$@"', "sh", ... }
+end
+
 describe("tycho dev", function()
   after_each(server.clean_up)
+
+  it("says when it cannot notice saved files", function()
+    if process.run({ args = blind "true" }).code ~= 0 then
+      return pending "the means to notice files cannot be taken away here"
+    end
+    local s = server.start {
+      command = "dev", scripts = { ["app/main.lua"] = APP:format "one" }, prefix = blind(),
+    }
+
+    s:wait_log "files saved in scripts will not be noticed: .*`tycho reload`"
+    s:write("app/main.lua", APP:format "two")
+    s:reload()
+    assert.is_true(says(s, "two"))
+  end)
 
   it("makes a saved file live in well under a second", function()
     local s = start()

@@ -77,6 +77,21 @@ describe("a full disk", function()
     disk.clean_up()
   end)
 
+  it("under the pid file ends the start, and leaves none that is empty", function()
+    if not d then
+      return pending(why)
+    end
+    local path = d.path .. "/pid"
+    d:fill()
+    local s = server.prepare { config = { host = { pid_file = path } } }
+    s:launch()
+    assert.equal(1, s.process:wait(20).code)
+    s.stopped = true
+
+    assert.matches("/pid: No space left on device %(host%.pid_file%)", s:output())
+    assert.is_false(fs.exists(path))
+  end)
+
   it("under the log fails no request, loses and counts, and is over when it is", function()
     if not d then
       return pending(why)
