@@ -10,7 +10,7 @@
 
 /* Several statements in one go: one operation each, chained, and one fiber that waits for all. */
 
-enum { BATCH_MAX = 1000, ITEM_AT = 3, SHAPE_AT, SQL_AT, COUNT_AT, VALUES_AT };
+enum { BATCH_MAX = 1000, VALUES_MAX = 7900, ITEM_AT = 3, SHAPE_AT, SQL_AT, COUNT_AT, VALUES_AT };
 
 static const char *const shapes[] = {"rows", "one", "value", "exec", NULL};
 
@@ -46,6 +46,7 @@ static int push_batch(lua_State *L, void *arg)
     int failed = find_failure(batch);
 
     if (failed >= 0) {
+        ty_db_explain(&batch->calls[failed]->op);
         ty_db_push_error(L, &batch->calls[failed]->op);
         lua_pushinteger(L, failed + 1);
         lua_setfield(L, -2, "statement");
@@ -87,8 +88,11 @@ static int unpack_item(lua_State *L)
     luaL_checktype(L, ITEM_AT, LUA_TTABLE);
     for (int i = 1; i <= 3; i++)
         lua_rawgeti(L, ITEM_AT, i);
-    int count = (int)luaL_checkinteger(L, ITEM_AT + 3);
+    lua_Integer given = luaL_checkinteger(L, COUNT_AT);
+    int count = given < 0 || given > VALUES_MAX ? -1 : (int)given;
 
+    if (count < 0)
+        luaL_error(L, "a statement has 0 to %d values", VALUES_MAX);
     luaL_checkstack(L, count + LUA_MINSTACK, "too many values");
     for (int i = 0; i < count; i++)
         lua_rawgeti(L, ITEM_AT, 4 + i);

@@ -71,10 +71,21 @@ static void log_slow(const struct ty_db_call *call)
     ty_buf_close(&sql);
 }
 
+/* Whoever still waits for what was cancelled did not ask for that: it ran in a transaction that
+ * another fiber has ended. */
+void ty_db_explain(struct ty_sql_op *op)
+{
+    if (op->status == UV_ECANCELED)
+        ty_error_set(&op->error, TY_ERR_CANCELLED, "transaction.undone",
+                     "db: the transaction was undone while another fiber waited for a statement "
+                     "in it");
+}
+
 static int push_result(lua_State *L, void *arg)
 {
     struct ty_db_call *call = arg;
 
+    ty_db_explain(&call->op);
     if (call->op.status != 0)
         return ty_db_push_error(L, &call->op);
     switch (call->op.verb) {

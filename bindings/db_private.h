@@ -98,10 +98,12 @@ void ty_db_call_cancel(struct ty_wait *wait);
 /* A word in the log, with the line of the script, if it was slow; when it is done. */
 void ty_db_call_judge(struct ty_db_call *call);
 
+/* Says why, if it was cancelled by others than the fiber that waits for it. */
+void ty_db_explain(struct ty_sql_op *op);
+
 int ty_db_push_no_memory(lua_State *L);
 
-/* The transaction at `index`; throws, with the position of whoever called the facade, if it is
- * over. */
+/* The transaction at `index`; throws, with the application's line, if it is over. */
 struct ty_db_handle *ty_db_check_handle(lua_State *L, int index);
 
 /* ---- tracing: for calls of a fiber that has a tracing (trace.h), when they start and when they

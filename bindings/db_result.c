@@ -38,19 +38,18 @@ void ty_db_push_value(lua_State *L, const struct ty_sql_value *value)
     }
 }
 
-/* Pushes a cell; false, and nothing, for NULL. */
-static bool push_cell(lua_State *L, const struct ty_sql_value *value)
+static void push_cell(lua_State *L, const struct ty_sql_value *value)
 {
     if (value->type == TY_SQL_NULL)
-        return false;
-    if (value->type == TY_SQL_ARRAY)
+        lua_pushnil(L);
+    else if (value->type == TY_SQL_ARRAY)
         ty_db_push_array(L, value);
     else
         ty_db_push_value(L, value);
-    return true;
 }
 
-/* The names are at `names`, `names` + 1, ... */
+/* The names are at `names`, `names` + 1, ... Of two columns with one name it is the last one that
+ * counts, also if it is NULL. */
 static void push_row(lua_State *L, struct ty_sql_op *op, struct ty_sql_cursor *cursor, int names)
 {
     struct ty_sql_value value;
@@ -59,10 +58,8 @@ static void push_row(lua_State *L, struct ty_sql_op *op, struct ty_sql_cursor *c
     for (unsigned i = 0; i < op->column_count; i++) {
         ty_sql_cell(op, cursor, &value);
         lua_pushvalue(L, names + (int)i);
-        if (push_cell(L, &value))
-            lua_rawset(L, -3);
-        else
-            lua_pop(L, 1);
+        push_cell(L, &value);
+        lua_rawset(L, -3);
     }
 }
 
@@ -84,9 +81,9 @@ static void push_value(lua_State *L, struct ty_sql_op *op, struct ty_sql_cursor 
 
     for (unsigned i = 0; i < op->column_count; i++)
         ty_sql_name(op, cursor);
-    ty_sql_cell(op, cursor, &value);
-    if (!push_cell(L, &value))
-        lua_pushnil(L);
+    if (op->column_count > 0) /* PostgreSQL has rows of nothing */
+        ty_sql_cell(op, cursor, &value);
+    push_cell(L, &value);
 }
 
 static void push_outcome(lua_State *L, const struct ty_sql_op *op)

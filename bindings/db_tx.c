@@ -50,12 +50,8 @@ struct ty_db_handle *ty_db_check_handle(lua_State *L, int index)
 {
     struct ty_db_handle *handle = luaL_checkudata(L, index, handle_name);
 
-    if (!handle->tx || handle->era != ty_db_era()) {
-        luaL_where(L, 2);
-        lua_pushliteral(L, "the transaction is over");
-        lua_concat(L, 2);
-        lua_error(L);
-    }
+    if (!handle->tx || handle->era != ty_db_era())
+        ty_fiber_blame(L, "the transaction is over");
     return handle;
 }
 
@@ -195,10 +191,11 @@ int ty_db_release(lua_State *L)
 
 static void on_undone(struct ty_sql_op *op)
 {
+    ty_sql_op_close(op);
     free(op);
 }
 
-/* undo(transaction, level): back to the savepoint; does not wait */
+/* undo(transaction, level): back to the savepoint, whatever still runs behind it; does not wait */
 int ty_db_undo(lua_State *L)
 {
     struct ty_db_handle *handle = luaL_checkudata(L, 1, handle_name);

@@ -77,13 +77,15 @@ static struct ty_slice typed_text(lua_State *L, int index, int place)
     return text;
 }
 
-/* Throws with the position of whoever called the facade. */
-static void refuse_type(lua_State *L, int number, const char *what)
+/* Throws with the application's line. */
+static void refuse_type(lua_State *L, int index, int number)
 {
-    luaL_where(L, 2);
-    lua_pushfstring(L, "$%d is %s, which no column holds", number, what);
-    lua_concat(L, 2);
-    lua_error(L);
+    static const char hint[] = ": db.json() and db.array() make values of tables";
+    bool is_table = lua_istable(L, index);
+
+    lua_pushfstring(L, "$%d is a %s, which no column holds%s", number, luaL_typename(L, index),
+                    is_table ? hint : "");
+    ty_fiber_blame(L, lua_tostring(L, -1));
 }
 
 static ptrdiff_t refuse_value(struct ty_error *error, int number, const char *what)
@@ -149,7 +151,7 @@ static ptrdiff_t measure(lua_State *L, int index, int number, struct ty_error *e
             return 0;
         break;
     }
-    refuse_type(L, number, luaL_typename(L, index));
+    refuse_type(L, index, number);
     return -1;
 }
 

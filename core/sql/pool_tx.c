@@ -176,6 +176,24 @@ void pool_tx_next(struct ty_pool_tx *tx)
     }
 }
 
+/* What waits fails as cancelled, and what runs is ended. */
+static void cancel_all(struct ty_pool_tx *tx)
+{
+    struct ty_sql_op *running = tx->running;
+
+    while (tx->head) {
+        struct ty_sql_op *op = pop(tx);
+
+        op->tx = NULL;
+        pool_fail_cancelled(tx->pool, op);
+    }
+    if (!running || helps(running))
+        return;
+    atomic_store(&running->cancelled, true);
+    if (tx->conn->head == running)
+        pool_cancel_head(tx->conn, TY_POOL_OWNER);
+}
+
 void ty_pool_tx_start(struct ty_sql_tx *handle, struct ty_sql_op *op)
 {
     struct ty_pool_tx *tx = (struct ty_pool_tx *)handle;
@@ -183,6 +201,8 @@ void ty_pool_tx_start(struct ty_sql_tx *handle, struct ty_sql_op *op)
     assert(!tx->ended);
     if (pool_ends(op))
         tx->ended = true;
+    if (op->verb == TY_SQL_ROLLBACK_TO)
+        cancel_all(tx); /* it would be undone */
     append(tx, op);
     pool_stir(tx->pool);
     pool_tx_next(tx);
@@ -235,7 +255,9 @@ void pool_tx_done(struct ty_pool_tx *tx, struct ty_sql_op *op, bool clean)
             pool->driver->sql.op_close(op);
         end(tx); /* and its `last` */
     } else {
-        tx->dead = !clean || tx->misbegun;
+        bool stays = op->verb == TY_SQL_ROLLBACK_TO && op->status != 0; /* what was to be undone */
+
+        tx->dead = !clean || tx->misbegun || stays;
         if (tx->misbegun)
             note_misbegun(tx, op);
         pool_tx_next(tx);
@@ -314,17 +336,7 @@ void ty_pool_tx_drop(struct ty_sql_tx *handle)
         return; /* it ends, and is told */
     tx->ended = true;
     tx->dropped_ns = ty_now_ns();
-    while (tx->head) {
-        struct ty_sql_op *op = pop(tx);
-
-        op->tx = NULL;
-        pool_fail_cancelled(tx->pool, op);
-    }
-    if (tx->running) {
-        atomic_store(&tx->running->cancelled, true);
-        if (tx->conn->head == tx->running)
-            pool_cancel_head(tx->conn, TY_POOL_OWNER);
-    }
+    cancel_all(tx);
     start_last(tx);
     pool_stir(tx->pool);
     pool_tx_next(tx);

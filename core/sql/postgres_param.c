@@ -16,6 +16,11 @@ static void add_real(struct ty_buf *out, double real)
         ty_buf_adds(out, isnan(real) ? "NaN" : real > 0 ? "Infinity" : "-Infinity");
         return;
     }
+    if (fabs(real) < 0x1p63 && real == floor(real)) { /* or no integer column would take it */
+        snprintf(text, sizeof(text), "%.0f", real);
+        ty_buf_adds(out, text);
+        return;
+    }
     for (int digits = 15; digits <= 17; digits++) {
         snprintf(text, sizeof(text), "%.*g", digits, real);
         if (strtod(text, NULL) == real)

@@ -315,6 +315,8 @@ static int run_in_tx(struct ty_sqlite_conn *conn, struct ty_sql_op *op)
         status = ty_sqlite_fail(op, TY_ERR_INTERNAL, "copy", "there is no COPY here");
     else
         status = run_savepoint(conn, op);
+    if (status < 0 && op->verb == TY_SQL_ROLLBACK_TO)
+        undo(conn, "ROLLBACK"); /* what was to be undone must not be committed */
     if (sqlite3_get_autocommit(conn->handle))
         tx->dead = true; /* some errors roll all of it back */
     return status;

@@ -46,6 +46,19 @@ static void append(struct ty_sqlite_tx *tx, struct ty_sql_op *op)
         ty_sqlite_submit(tx->conn, op);
 }
 
+/* What waits is told so, and what reads is ended, since it would be undone; what writes is not:
+ * SQLite would undo all of the transaction with it. */
+static void cancel_all(struct ty_sqlite_tx *tx)
+{
+    struct ty_sql_op *running = tx->head;
+
+    while (running && running->next)
+        ty_sqlite_cancel(running->next);
+    if (running && (running->verb == TY_SQL_FETCH ||
+                    (running->verb == TY_SQL_RUN && ty_sql_only_reads(running->sql))))
+        atomic_store(&running->cancelled, true);
+}
+
 void ty_sqlite_tx_start(struct ty_sql_tx *base, struct ty_sql_op *op)
 {
     struct ty_sqlite_tx *tx = (struct ty_sqlite_tx *)base;
@@ -53,6 +66,8 @@ void ty_sqlite_tx_start(struct ty_sql_tx *base, struct ty_sql_op *op)
     assert(!tx->ended);
     if (ends(op))
         tx->ended = true;
+    if (op->verb == TY_SQL_ROLLBACK_TO)
+        cancel_all(tx);
     if (ends(op) && !tx->head && !tx->begun) { /* nothing happened in it */
         ty_sqlite_finish_later(op);
         end(tx);

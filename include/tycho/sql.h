@@ -111,7 +111,8 @@ enum ty_sql_verb {
     TY_SQL_ROLLBACK,
     TY_SQL_SAVEPOINT,   /* opens the nested level `op->level` */
     TY_SQL_RELEASE,     /* closes it, and those in it, and keeps what they did */
-    TY_SQL_ROLLBACK_TO, /* closes it, and those in it, and undoes them */
+    TY_SQL_ROLLBACK_TO, /* closes it, and those in it, and undoes them. What still waits or runs
+                           behind the savepoint is cancelled */
     TY_SQL_OPEN,        /* a query whose rows come in pieces, as cursor number `op->level` */
     TY_SQL_FETCH,       /* at most `rows_max` more of its rows; fewer: it has ended */
     TY_SQL_SHUT,        /* the cursor */

@@ -68,6 +68,31 @@ describe("tycho.db on " .. support.system, function()
     assert.equal(0, db.value("select count(*) from people where age = $1", nil))
   end)
 
+  it("gives the last one of two columns with the same name, also if that is NULL", function()
+    assert.same({ a = 2 }, db.one "select 1 as a, 2 as a")
+    assert.same({}, db.one "select 1 as a, null as a")
+  end)
+
+  it("returns rows of nothing where there are such", function()
+    if support.system ~= "postgresql" then
+      return
+    end
+    assert.same({ {}, {} }, db.query "select from generate_series(1, 2)")
+    assert.same({}, db.one "select")
+    assert.is_nil(db.value "select")
+  end)
+
+  it("says where it was asked to store what no column holds", function()
+    local function refused(fn)
+      assert.matches("statements_spec.lua:%d+: %$%d is a %l+, which no column holds",
+        support.fault(fn))
+    end
+    refused(function() db.query("select $1", {}) end)
+    refused(function() db.transaction(function(tx) tx:one("select $1", print) end) end)
+    refused(function() db.each("select $1", {}, print) end)
+    refused(function() db.batch { { "select 1" }, { "select $1", {} } } end)
+  end)
+
   it("runs one statement a call", function()
     support.failure(db.exec, "delete from people; delete from people")
     add "a"
@@ -201,6 +226,14 @@ describe("tycho.db on " .. support.system, function()
       assert.matches("statement 1 of the batch: as",
         support.fault(function() db.batch { { "select 1", as = "rows" } } end))
       assert.same({ n = 0 }, db.batch {})
+      for _, wrong in ipairs { { n = -4 }, { n = 0 }, { n = 1.5 }, { n = "1" }, { n = 1e9 },
+                               { [1e6] = 5 }, { sa = "one" } } do
+        wrong[1] = "select 1"
+        assert.matches("statements_spec.lua:%d+: statement 2 of the batch: ",
+          support.fault(function() db.batch { { "select 1" }, wrong } end))
+      end
+      assert.matches("statement 2 of the batch",
+        support.fault(function() db.batch { { "select 1" }, nil, { "select 2" } } end))
       local list = {}
       for i = 1, 1001 do
         list[i] = { "select 1" }

@@ -32,6 +32,13 @@ describe("values of " .. SYSTEM, function()
     end
   end)
 
+  it("are whole numbers beyond 2^53, as they are", function()
+    for _, number in ipairs { 2 ^ 53 + 2, 1e18, -2 ^ 62 } do
+      assert.equal(number, tonumber(back("big", number)))
+      assert.equal(number, back("real_", number))
+    end
+  end)
+
   it("are floating-point numbers, exactly", function()
     for _, number in ipairs { 0.1, -1.5e300, 5e-324, 1 / 3, 2 ^ 53 + 2, 123456.789 } do
       assert.equal(number, back("real_", number))
@@ -155,7 +162,7 @@ describe("values of " .. SYSTEM, function()
   end)
 
   it("are the program's fault when no column can hold them", function()
-    assert.matches("values_spec.lua:%d+: %$1 is table",
+    assert.matches("values_spec.lua:%d+: %$1 is a table",
       support.fault(function() db.value("select $1", {}) end))
   end)
 end)

@@ -133,9 +133,9 @@ describe("tycho.db", function()
     end)
 
     it("are the program's fault when no column can hold them", function()
-      assert.matches("db_spec.lua:%d+: %$1 is table",
+      assert.matches("db_spec.lua:%d+: %$1 is a table",
         fault(function() db.value("select $1", {}) end))
-      assert.matches("%$2 is function", fault(function() db.value("select $2", 1, print) end))
+      assert.matches("%$2 is a function", fault(function() db.value("select $2", 1, print) end))
     end)
   end)
 

@@ -46,13 +46,14 @@ local watch = require "tycho._private.db_watch"
 ---@class tycho.db.Statement
 ---@field [1] string its text; the values follow
 ---@field as? "query"|"one"|"value"|"exec" what its result looks like; "query" by default
+---@field n? integer how long the list is, as `table.pack` says it, where it may end with nil
 
 ---@alias tycho.db.Typed tycho.db.Blob|tycho.db.Json|tycho.db.Array|tycho.db.Timestamp
 ---@alias tycho.db.Value nil|boolean|number|string|userdata|tycho.db.Typed
 
 local USE = options.set { "replica" }
 
-local check_sql = transaction.check_sql
+local check_sql, handle_of = transaction.check_sql, transaction.handle_of
 
 ---@class tycho.db.Database
 local function database(name, from_replica)
@@ -64,7 +65,7 @@ local function database(name, from_replica)
   local function target_of(sql)
     local tx = transaction.current(name)
     if tx then
-      return tx.handle
+      return handle_of(tx)
     elseif not has_replicas then
       return name
     elseif core.reads(sql) then
@@ -185,7 +186,7 @@ local function database(name, from_replica)
     transaction.check_each(2, ...)
     local tx = transaction.current(name)
     if tx then
-      return pieces.each(tx.handle, sql, ...)
+      return pieces.each(handle_of(tx), sql, ...)
     end
     local target = from_replica and replicas.choose(name) or name
     return transaction.each(target, sql, ...)
@@ -207,7 +208,7 @@ local function database(name, from_replica)
   function db.batch(list)
     local tx = transaction.current(name)
     if tx then
-      return (batch.run(tx.handle, core.can_batch(name), list, function(fn) return fn(tx) end, 2))
+      return tx:batch(list)
     end
     local target = target_of_batch(list)
     return (batch.run(target, core.can_batch(target), list, function(fn)
@@ -269,7 +270,7 @@ local function database(name, from_replica)
   ---@param payload? string at most 7,999 bytes
   function db.notify(channel, payload)
     local tx = transaction.current(name)
-    check(core.run(tx and tx.handle or name, "exec", "select pg_notify($1, $2)", channel,
+    check(core.run(tx and handle_of(tx) or name, "exec", "select pg_notify($1, $2)", channel,
       payload or ""))
   end
 
@@ -292,7 +293,7 @@ local function database(name, from_replica)
     opts = transaction.check(fn, opts)
     local outer = transaction.current(name)
     if outer then
-      return transaction.nest(outer, fn)
+      return transaction.nest(outer, fn, opts)
     end
     return begin(fn, opts)
   end

@@ -1,44 +1,27 @@
---- Transactions of `tycho.db`: begun, nested and ended, and found again by what is called inside.
+--- Transactions of `tycho.db`: begun, nested and ended.
 
 local core = require "tycho.core.db"
-local config = require "tycho.config"
 local batch = require "tycho._private.db_batch"
+local blame = require "tycho._private.blame"
 local errors = require "tycho.errors"
 local fibers = require "tycho.core.fiber"
+local open = require "tycho._private.db_open"
 local options = require "tycho.options"
 local pieces = require "tycho._private.db_pieces"
 local watch = require "tycho._private.db_watch"
 
 local check = errors.check
 
-local transaction = {}
-
--- In development a fiber that waits for something else while it holds a transaction is told so.
-local IS_DEV = config.get "env" == "dev"
+local transaction = { current = open.current }
 
 local TRANSACTION = options.set { "read_only", "isolation", "retry" }
-local ISOLATIONS = options.set { "read committed", "repeatable read", "serializable" }
+local ISOLATIONS = { ["read committed"] = 1, ["repeatable read"] = 2, serializable = 3 }
+-- What a database does if nobody says anything.
+local DEFAULTS = { postgresql = 1, mysql = 2, sqlite = 3 }
 local RETRY_MAX = 20
 -- The server undid it because of others, and it may well succeed the next time: SQLSTATEs of
 -- serialization failures and deadlocks, and SQLite's word for the same.
 local RETRIABLE = options.set { "40001", "40P01", "SQLITE_BUSY_SNAPSHOT" }
-
--- Where a fiber's context keeps its open transactions, by database. Children do not see it: a
--- context reads its owner's values through a metatable, and this one is read raw.
-local OPEN = {}
-local open_count = 0
-
----The running fiber's open transaction of that database, or nil.
----@param name string of the database
----@return tycho.db.Transaction?
-function transaction.current(name)
-  local open = open_count > 0 and fibers.running() and rawget(fibers.context(), OPEN)
-  local tx = open and open[name] or nil
-  if tx and tx.deferred then
-    return tx.deferred()
-  end
-  return tx
-end
 
 ---Raises, as the fault of whoever called the caller, for what is no statement.
 ---@param sql any
@@ -51,27 +34,12 @@ end
 
 ---@class tycho.db.Transaction
 ---@field handle userdata
----@field level integer
+---@field level integer 0: the transaction itself; the others are savepoints in it
 ---@field name string of the database
 ---@field target string where it runs: the database, or one of its replicas
+---@field root tycho.db.Transaction the one of level 0
 local Transaction = {}
 Transaction.__index = Transaction
-
-local function enter(tx)
-  local context = fibers.context()
-  local open = rawget(context, OPEN)
-  if not open then
-    open = {}
-    rawset(context, OPEN, open)
-  end
-  local outer = open[tx.name]
-  open[tx.name] = tx
-  open_count = open_count + 1
-  if IS_DEV then
-    fibers.holds(true)
-  end
-  return open, outer
-end
 
 -- A fiber that may not wait any more must not commit what it did not finish: it raises here. Under
 -- fiber.shield, and otherwise, this does nothing.
@@ -81,12 +49,18 @@ local function check_time()
   end
 end
 
+local function unshield(ok, ...)
+  fibers.shield(false)
+  if not ok then
+    error((...), 0)
+  end
+  return ...
+end
+
 local function close_outer(tx)
   check_time()
   fibers.shield(true) -- from here on the outcome must be known
-  local done, err = core.commit(tx.handle)
-  fibers.shield(false)
-  return done, err
+  return unshield(pcall(core.commit, tx.handle))
 end
 
 local function close_inner(tx)
@@ -101,27 +75,40 @@ local function undo(tx)
   end
 end
 
-local function leave(tx, open, outer, ok, ...)
-  open[tx.name] = outer
-  open_count = open_count - 1
-  if IS_DEV then
-    fibers.holds(outer ~= nil)
+local function close(tx)
+  local ok, done, err = pcall(tx.level == 0 and close_outer or close_inner, tx)
+  if ok then
+    return done, err
   end
-  if not ok then
-    undo(tx)
-    error((...), 0)
+  return nil, done
+end
+
+local function leave(tx, ok, ...)
+  local done, err = nil, (...)
+  open.leave(tx)
+  if ok then
+    done, err = close(tx)
   end
-  local closed, done, err = pcall(tx.level == 0 and close_outer or close_inner, tx)
-  if not closed or not done then
+  if not done then
     undo(tx)
-    error(closed and err or done, 0)
+  end
+  tx.root.innermost = tx.outer
+  if not done then
+    error(err, 0)
   end
   return ...
 end
 
 local function run(tx, fn)
-  local open, outer = enter(tx)
-  return leave(tx, open, outer, pcall(fn, tx))
+  open.enter(tx)
+  open.hold(true)
+  return leave(tx, pcall(fn, tx))
+end
+
+local function new(name, target)
+  local tx = setmetatable({ level = 0, name = name, target = target }, Transaction)
+  tx.root, tx.innermost = tx, tx
+  return tx
 end
 
 ---A transaction of the running fiber that begins when something asks for it, if anything does.
@@ -130,30 +117,22 @@ end
 ---@param on_begin fun()
 ---@return fun(ok: boolean, ...): ... finish commits and returns the rest, or undoes and raises it
 function transaction.defer(name, opts, on_begin)
-  local context = fibers.context()
-  local open = rawget(context, OPEN) or {}
-  local outer, tx = open[name], nil
-  rawset(context, OPEN, open)
-  open_count = open_count + 1
+  local tx = new(name, name)
+  tx.isolation = opts.isolation
 
-  local function begin()
+  function tx.deferred()
     on_begin()
-    local handle = check(core.begin(name, opts.read_only == true, opts.isolation))
-    tx = setmetatable({ handle = handle, level = 0, name = name, target = name }, Transaction)
-    open[name] = tx
-    if IS_DEV then
-      fibers.holds(true)
-    end
-    return tx
+    tx.handle = check(core.begin(name, opts.read_only == true, opts.isolation))
+    tx.deferred = nil
+    open.hold(true)
   end
-  open[name] = { deferred = begin }
+  open.enter(tx)
 
   return function(ok, ...)
-    if tx then
-      return leave(tx, open, outer, ok, ...)
+    if tx.handle then
+      return leave(tx, ok, ...)
     end
-    open[name] = outer
-    open_count = open_count - 1
+    open.leave(tx)
     if not ok then
       error((...), 0)
     end
@@ -182,9 +161,10 @@ local function check_transaction(fn, opts)
 end
 
 local function begin_once(name, target, fn, opts)
-  local handle = check(core.begin(target, opts.read_only == true, opts.isolation))
-  local tx = { handle = handle, level = 0, name = name, target = target }
-  return run(setmetatable(tx, Transaction), fn)
+  local tx = new(name, target)
+  tx.isolation = opts.isolation
+  tx.handle = check(core.begin(target, opts.read_only == true, opts.isolation))
+  return run(tx, fn)
 end
 
 local function is_retriable(err)
@@ -212,11 +192,36 @@ local function begin(name, target, fn, opts)
   return begin_again(name, target, fn, opts, 1, pcall(begin_once, name, target, fn, opts))
 end
 
-local function nest(tx, fn)
-  local level = tx.level + 1
-  check(core.savepoint(tx.handle, level))
-  local inner = { handle = tx.handle, level = level, name = tx.name, target = tx.target }
+-- What is wanted of a part, all of it has to have been begun with.
+local function check_isolation(root, wanted)
+  local has = ISOLATIONS[root.isolation] or DEFAULTS[check(core.system(root.target))]
+  if has < ISOLATIONS[wanted] then
+    blame('isolation: "%s" has to be said of the outermost transaction, which has begun without it',
+      wanted)
+  end
+end
+
+-- The innermost one may be one that the fiber has opened in `tx` meanwhile: savepoints nest.
+local function nest(tx, fn, opts)
+  local outer, root = open.check(tx), tx.root
+  if opts and opts.isolation then
+    check_isolation(root, opts.isolation)
+  end
+  local inner = { handle = tx.handle, level = outer.level + 1, name = tx.name, target = tx.target,
+    root = root, outer = outer, context = fibers.context() }
+  root.innermost = inner
+  local ok, done, err = pcall(core.savepoint, inner.handle, inner.level)
+  if not ok or not done then
+    root.innermost = outer
+    error(ok and err or done, 0)
+  end
   return run(setmetatable(inner, Transaction), fn)
+end
+
+-- For a statement.
+local function handle_of(tx)
+  open.check(tx)
+  return tx.handle
 end
 
 ---All rows; an empty table if there are none.
@@ -231,7 +236,7 @@ end
 function Transaction:query(sql, ...)
   check_sql(sql, 2)
   watch.note(self.name, sql)
-  return (check(core.run(self.handle, "rows", sql, ...)))
+  return (check(core.run(handle_of(self), "rows", sql, ...)))
 end
 
 ---The first row, or nil.
@@ -246,7 +251,7 @@ end
 function Transaction:one(sql, ...)
   check_sql(sql, 2)
   watch.note(self.name, sql)
-  return (check(core.run(self.handle, "one", sql, ...)))
+  return (check(core.run(handle_of(self), "one", sql, ...)))
 end
 
 ---The first column of the first row, or nil.
@@ -261,7 +266,7 @@ end
 function Transaction:value(sql, ...)
   check_sql(sql, 2)
   watch.note(self.name, sql)
-  return (check(core.run(self.handle, "value", sql, ...)))
+  return (check(core.run(handle_of(self), "value", sql, ...)))
 end
 
 ---Runs a statement for what it does.
@@ -276,7 +281,7 @@ end
 function Transaction:exec(sql, ...)
   check_sql(sql, 2)
   watch.note(self.name, sql)
-  return (check(core.run(self.handle, "exec", sql, ...)))
+  return (check(core.run(handle_of(self), "exec", sql, ...)))
 end
 
 ---Runs several statements, separated by semicolons; all of them or none.
@@ -288,7 +293,7 @@ end
 ---@param sql string statements without placeholders
 function Transaction:script(sql)
   check_sql(sql, 2)
-  check(core.script(self.handle, sql))
+  check(core.script(handle_of(self), sql))
 end
 
 ---Calls a function with each row, however many there are: they come in pieces. Returning false ends
@@ -304,7 +309,7 @@ end
 function Transaction:each(sql, ...)
   check_sql(sql, 2)
   transaction.check_each(2, ...)
-  return pieces.each(self.handle, sql, ...)
+  return pieces.each(handle_of(self), sql, ...)
 end
 
 ---Several statements in one round trip, where the database can. See `db.batch`.
@@ -317,7 +322,8 @@ end
 ---@return table results
 function Transaction:batch(list)
   local can = core.can_batch(self.target)
-  return (batch.run(self.handle, can, list, function(fn) return fn(self) end, 2))
+  return (batch.run(handle_of(self), can, list, function(fn) return nest(self, fn) end, 2,
+    self))
 end
 
 ---Bulk data into a table (PostgreSQL). See `db.copy_in`.
@@ -331,7 +337,7 @@ end
 ---@return integer rows
 function Transaction:copy_in(sql, source)
   check_sql(sql, 2)
-  return (pieces.copy_in(self.handle, sql, source, 2))
+  return (pieces.copy_in(handle_of(self), sql, source, 2))
 end
 
 ---Bulk data out of a table (PostgreSQL). See `db.copy_out`.
@@ -344,20 +350,21 @@ end
 ---@param fn fun(text: string)
 function Transaction:copy_out(sql, fn)
   check_sql(sql, 2)
-  pieces.copy_out(self.handle, sql, fn)
+  pieces.copy_out(handle_of(self), sql, fn)
 end
 
----A transaction in this one: if `fn` raises, what it did is undone, and the rest is not.
+---A transaction in this one: if `fn` raises, what it did is undone, and the rest is not. Of the
+---options of `db.transaction` those of the outermost one count.
 ---
 ---```lua
 ---tycho.try(tx.transaction, tx, function(inner) inner:exec("insert into maybe values (1)") end)
 ---```
 ---@async
 ---@param fn fun(tx: tycho.db.Transaction): ...
+---@param opts? tycho.db.TransactionOptions
 ---@return any ... what `fn` returned
-function Transaction:transaction(fn)
-  check_transaction(fn)
-  return nest(self, fn)
+function Transaction:transaction(fn, opts)
+  return nest(self, fn, check_transaction(fn, opts))
 end
 
 -- The last argument of `each` is a function.
@@ -383,5 +390,6 @@ transaction.check = check_transaction
 transaction.check_sql = check_sql
 transaction.begin = begin
 transaction.nest = nest
+transaction.handle_of = handle_of
 
 return transaction
