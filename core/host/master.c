@@ -357,7 +357,7 @@ int ty_host_serve(const struct ty_host_options *options, const struct ty_engine 
     master->program = ty_upgrade_program(options->argv[0]);
     master->worker_count = count_workers(options->config);
     master->started_ms = ty_now_ms();
-    master->shm = ty_shm_create(master->worker_count + 1);
+    master->shm = ty_shm_create(master->worker_count);
     if (!master->shm) {
         fprintf(stderr, "tycho: no shared memory: %s\n", strerror(errno));
         return 1;
