@@ -134,7 +134,7 @@ end
 ---@return boolean
 function Repository:exists(where, opts)
   opts = check_opts(opts, FIND)
-  return self.storage:find(tree_of(self, where, opts.with_deleted), {}, 1)[1] ~= nil
+  return self.storage:exists(tree_of(self, where, opts.with_deleted))
 end
 
 local function count_of(self, name, value, default)

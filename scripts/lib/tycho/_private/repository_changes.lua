@@ -177,7 +177,7 @@ local function change(self, key, changes, guard, with_deleted)
   local entity = written(self, changes, self.storage.update, self.storage, tree, changes, key)
   if entity then
     return entity
-  elseif guard and self.storage:count(key_tree(self, key, with_deleted)) > 0 then
+  elseif guard and self.storage:exists(key_tree(self, key, with_deleted)) then
     raise_stale(self, key)
   end
   raise_missing(self, key)
@@ -199,7 +199,7 @@ local function unchanged(self, key, entity, guard)
   local tree = key_tree(self, key)
   tree[#tree + 1] = guard
   local found = self.storage:find(tree, {}, 1)[1]
-  if not found and self.storage:count(key_tree(self, key)) > 0 then
+  if not found and self.storage:exists(key_tree(self, key)) then
     raise_stale(self, key)
   end
   return found or raise_missing(self, key)
@@ -261,7 +261,7 @@ function Repository:delete(target, opts)
   else
     done = written(self, nil, self.storage.delete, self.storage, tree) > 0
   end
-  if not done and expected ~= nil and self.storage:count(key_tree(self, key, opts.hard)) > 0 then
+  if not done and expected ~= nil and self.storage:exists(key_tree(self, key, opts.hard)) then
     raise_stale(self, key)
   end
   return done

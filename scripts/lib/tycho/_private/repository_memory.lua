@@ -122,6 +122,10 @@ function Memory:count(tree)
   return #meant(self, tree)
 end
 
+function Memory:exists(tree)
+  return meant(self, tree)[1] ~= nil
+end
+
 local function count_up(self, row)
   local column = self.described.by_name[self.described.primary[1]]
   if not column.identity then

@@ -140,6 +140,13 @@ function Sql:count(tree)
   return self.reader.value(text, unpack(writer.params, 1, writer.params.n))
 end
 
+---@return boolean
+function Sql:exists(tree)
+  local writer = writer_of(self)
+  local text = ("select 1 from %s"):format(self.source) .. writer:where(tree) .. " limit 1"
+  return self.reader.value(text, unpack(writer.params, 1, writer.params.n)) ~= nil
+end
+
 local function key_tree(names, row)
   local tree = { join = "and" }
   for i, name in ipairs(names) do
