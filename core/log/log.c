@@ -5,10 +5,12 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "log/format.h"
 #include "log/writer.h"
+#include "tycho/memory.h"
 
 enum {
     BUFFER_DEFAULT = 1 << 20,
@@ -51,20 +53,35 @@ static void format(struct ty_buf *out, const struct ty_log_record *record)
         ty_log_format_json(out, record);
 }
 
-static void describe_loss(struct ty_buf *out, uint64_t lines)
+/* A record of the log about itself. */
+static void describe(struct ty_buf *out, const char *message)
 {
-    char message[80];
-    int len =
-        snprintf(message, sizeof(message), "%llu log records were lost", (unsigned long long)lines);
-
     format(out, &(struct ty_log_record){
                     .level = TY_LOG_WARN,
                     .module = "log",
                     .message = message,
-                    .message_len = (size_t)len,
+                    .message_len = strlen(message),
                     .role = *log_state.role ? log_state.role : NULL,
                     .pid = (long)getpid(),
                 });
+}
+
+static void describe_loss(struct ty_buf *out, uint64_t lines)
+{
+    char message[80];
+
+    snprintf(message, sizeof(message), "%llu log records were lost", (unsigned long long)lines);
+    describe(out, message);
+}
+
+static void describe_stay(struct ty_buf *out, const char *path, int code)
+{
+    char *message = ty_asprintf("%s cannot be opened again, the file from before is still in use: "
+                                "%s (log.path)",
+                                path, strerror(code));
+
+    describe(out, message);
+    free(message);
 }
 
 int ty_log_open(const struct ty_log_options *options)
@@ -76,6 +93,7 @@ int ty_log_open(const struct ty_log_options *options)
     log_state.pretty = options->pretty;
     log_state.colour = !path && isatty(STDERR_FILENO) && !getenv("NO_COLOR");
     log_state.writer.describe_loss = describe_loss;
+    log_state.writer.describe_stay = describe_stay;
     ty_log_set_level(options->level);
     return ty_log_writer_open(&log_state.writer, path,
                               options->buffer_max ? options->buffer_max : BUFFER_DEFAULT);

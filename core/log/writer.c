@@ -142,12 +142,26 @@ static void report_loss(struct ty_log_writer *w)
     ty_buf_close(&line);
 }
 
+/* Better the old file than none; but somebody waits for the space of that. */
+static void report_stay(struct ty_log_writer *w, int code)
+{
+    struct ty_buf line = {0};
+
+    if (w->describe_stay)
+        w->describe_stay(&line, w->path, code);
+    write_lines(w, line.data, line.len);
+    ty_buf_close(&line);
+}
+
 static void reopen(struct ty_log_writer *w)
 {
     int fd = w->path ? open_path(w->path) : -1;
 
-    if (fd < 0) /* better the old file than none */
+    if (fd < 0) {
+        if (w->path)
+            report_stay(w, errno);
         return;
+    }
     int old = w->fd;
     w->fd = fd; /* first: see ty_log_sink() */
     if (old != STDERR_FILENO)

@@ -33,6 +33,8 @@ struct ty_log_writer {
     _Atomic uint64_t dropped;    /* lines */
     /* Adds a line that says how many lines were lost; set by the owner. */
     void (*describe_loss)(struct ty_buf *out, uint64_t lines);
+    /* Adds a line that says that `path` cannot be opened again, and why; set by the owner. */
+    void (*describe_stay)(struct ty_buf *out, const char *path, int code);
 };
 
 /* Opens `path` (copied; NULL: standard error) and starts the thread. 0 or -errno. */

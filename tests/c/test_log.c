@@ -291,6 +291,31 @@ static void losses_are_told_once_there_is_room(void **state)
     remove(path);
 }
 
+static void a_log_that_cannot_be_reopened_says_so_in_the_old_file(void **state)
+{
+    struct stat st;
+    size_t len;
+
+    (void)state;
+    open_log(false);
+    ty_log_info("http", "first");
+    while (stat(path, &st) || st.st_size == 0)
+        usleep(1000);
+    assert_int_equal(rename(path, other_path), 0);
+    assert_int_equal(mkdir(path, 0700), 0);
+    ty_log_reopen();
+    ty_log_info("http", "second");
+    ty_log_close();
+
+    char *text = read_file(other_path, &len);
+    assert_non_null(strstr(text, "cannot be opened again, the file from before is still in use: "
+                                 "Is a directory (log.path)"));
+    assert_non_null(strstr(text, "second"));
+    free(text);
+    remove(path);
+    remove(other_path);
+}
+
 static void reopening_after_a_rename_starts_a_new_file(void **state)
 {
     size_t len;
@@ -391,6 +416,7 @@ int main(void)
         cmocka_unit_test(nobody_waits_for_a_pipe_that_is_not_read),
         cmocka_unit_test(a_lost_reader_costs_records_and_nothing_else),
         cmocka_unit_test(losses_are_told_once_there_is_room),
+        cmocka_unit_test(a_log_that_cannot_be_reopened_says_so_in_the_old_file),
         cmocka_unit_test(reopening_after_a_rename_starts_a_new_file),
         cmocka_unit_test(threads_do_not_mix_their_lines),
         cmocka_unit_test(a_file_that_cannot_be_opened_is_an_error),
