@@ -29,8 +29,9 @@ static void add_span(const struct ty_span *span, bool is_open, struct ty_buf *ou
         add_text(out, "sql", span->text);
     if (span->count)
         ty_buf_addf(out, ",\"statements\":%u", span->count);
-    ty_buf_addf(out, ",\"waited\":%.6f", (double)span->wait_ns / 1e9);
-    if (!span->is_transaction)
+    if (!is_open || span->is_transaction) /* else nobody knows yet */
+        ty_buf_addf(out, ",\"waited\":%.6f", (double)span->wait_ns / 1e9);
+    if (!is_open && !span->is_transaction)
         ty_buf_addf(out, ",\"ran\":%.6f", (double)span->run_ns / 1e9);
     if (span->has_rows)
         ty_buf_addf(out, ",\"%s\":%" PRId64, span->is_changes ? "changes" : "rows", span->rows);

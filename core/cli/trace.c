@@ -1,4 +1,5 @@
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -52,28 +53,43 @@ struct totals {
     unsigned statements;
 };
 
+static void add_part(struct ty_buf *text, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static void add_part(struct ty_buf *text, const char *fmt, ...)
+{
+    va_list args;
+
+    if (text->data[text->len - 1] != '(')
+        ty_buf_adds(text, ", ");
+    va_start(args, fmt);
+    ty_buf_vaddf(text, fmt, args);
+    va_end(args);
+}
+
 static void add_outcome(yyjson_val *step, struct ty_buf *text)
 {
     yyjson_val *rows = yyjson_obj_get(step, "rows"), *changes = yyjson_obj_get(step, "changes");
     yyjson_val *failed = yyjson_obj_get(step, "failed");
+    const char *detail = answer_str(step, "detail");
 
     if (rows)
-        ty_buf_addf(text, "%" PRIu64 " row%s, ", yyjson_get_uint(rows),
-                    yyjson_get_uint(rows) == 1 ? "" : "s");
+        add_part(text, "%" PRIu64 " row%s", yyjson_get_uint(rows),
+                 yyjson_get_uint(rows) == 1 ? "" : "s");
     if (changes)
-        ty_buf_addf(text, "%" PRIu64 " changed, ", yyjson_get_uint(changes));
+        add_part(text, "%" PRIu64 " changed", yyjson_get_uint(changes));
     if (*answer_str(step, "outcome"))
-        ty_buf_addf(text, "%s, ", answer_str(step, "outcome"));
+        add_part(text, "%s", answer_str(step, "outcome"));
     if (*answer_str(step, "error"))
-        ty_buf_addf(text, "%s%s%s, ", answer_str(step, "error"),
-                    *answer_str(step, "detail") ? " " : "", answer_str(step, "detail"));
+        add_part(text, "%s%s%s", answer_str(step, "error"), *detail ? " " : "", detail);
     if (failed)
-        ty_buf_addf(text, "by its statement %" PRIu64 ", ", yyjson_get_uint(failed));
+        add_part(text, "at its statement %" PRIu64, yyjson_get_uint(failed));
     if (yyjson_get_bool(yyjson_obj_get(step, "open")))
-        ty_buf_adds(text, "not over, ");
-    ty_buf_addf(text, "waited %.3f ms", answer_num(step, "waited") * 1000);
+        add_part(text, "not over");
+    if (yyjson_obj_get(step, "waited"))
+        add_part(text, "waited %.3f ms", answer_num(step, "waited") * 1000);
     if (yyjson_obj_get(step, "ran"))
-        ty_buf_addf(text, ", ran %.3f ms", answer_num(step, "ran") * 1000);
+        add_part(text, "ran %.3f ms", answer_num(step, "ran") * 1000);
 }
 
 /* default: select * from orders where id = $1 (1 row, waited 0.000 ms, ran 0.310 ms) */

@@ -145,6 +145,7 @@ void ty_sql_figures_free(struct ty_sql_figures *figures)
     ty_gauge_set(figures->idle, 0);
     ty_gauge_set(figures->used, 0);
     ty_gauge_set(figures->max, 0);
+    ty_gauge_set(figures->pending, 0);
     if (figures->circuit)
         ty_sql_count_pool(figures, false, 0);
     free(figures->name);

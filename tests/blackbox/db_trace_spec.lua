@@ -248,11 +248,13 @@ for kind, how in pairs(KINDS) do
     end)
 
     it("says of a statement that is not over yet that it was given up", function()
-      local spans, traced = steps_of(start(kind), "/late")
+      local s = start(kind)
+      local spans, traced = steps_of(s, "/late")
 
       assert.equal(504, traced.status)
       assert.equal("cancelled", spans[1].error)
       assert.is_true(spans[1].time > 0.15)
+      assert.matches("(cancelled, not over)", trace(s, "/late"), 1, true)
     end)
 
     if kind == "postgresql" then
