@@ -15,7 +15,14 @@
 #include "tycho/clock.h"
 #include "tycho/memory.h"
 
-enum { MAGIC = 0x7479636c, LAYOUT = 1, DATABASES = 64, OWNERS_MAX = 256, FRESH_MS = 300 };
+enum {
+    MAGIC = 0x7479636c,
+    LAYOUT = 1,
+    DATABASES = 64,
+    OWNERS_MAX = 256,
+    FRESH_MS = 300,
+    UNSEEN = 2
+};
 
 /* A place: 0 is free; OWNED with the owner's process id and when it started, as ids are used again;
  * PAUSED with the moment from which it is free. */
@@ -45,20 +52,32 @@ static struct file *shared;
 
 /* ---- owners */
 
-/* When a process started, in ticks since boot; 0: it is dead. One that was killed and not yet
- * reaped has closed its files. */
-static uint32_t started_at(uint32_t pid)
+/* The system's words about a process, with a NUL at the end; its length, 0 if there is no such
+ * process, or -1 if that cannot be found out: no descriptor is left, say. */
+static ssize_t read_stat(uint32_t pid, char *text, size_t size)
 {
-    char path[40], text[1024], state;
-    unsigned long long ticks;
+    char path[40];
 
     snprintf(path, sizeof(path), "/proc/%u/stat", pid);
-    FILE *file = fopen(path, "re");
-    if (!file)
-        return 0;
-    size_t len = fread(text, 1, sizeof(text) - 1, file);
-    fclose(file);
-    text[len] = '\0';
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t len = fd < 0 ? -1 : read(fd, text, size - 1);
+    if (len < 0 && (errno == ENOENT || errno == ESRCH))
+        len = 0;
+    if (fd >= 0)
+        close(fd);
+    text[len > 0 ? len : 0] = '\0';
+    return len;
+}
+
+/* When a process started, in ticks since boot; 0: it is dead; UNSEEN: nobody knows. One that was
+ * killed and not yet reaped has closed its files. */
+static uint32_t started_at(uint32_t pid)
+{
+    char text[1024], state;
+    unsigned long long ticks;
+
+    if (read_stat(pid, text, sizeof(text)) < 0)
+        return UNSEEN;
     const char *after = strrchr(text, ')'); /* names may have any in them */
     if (!after ||
         sscanf(after + 1,
@@ -77,9 +96,10 @@ static uint64_t owner_of(uint32_t pid, uint32_t started)
 
 static bool is_alive(uint64_t owner)
 {
-    uint32_t pid = (uint32_t)(owner >> 32) & 0x3fffffff;
+    uint32_t started = started_at((uint32_t)(owner >> 32) & 0x3fffffff);
+    bool is_doubtful = started == UNSEEN || (uint32_t)owner == UNSEEN;
 
-    return started_at(pid) == (uint32_t)owner;
+    return is_doubtful ? started != 0 : started == (uint32_t)owner;
 }
 
 /* ---- the file */
@@ -204,7 +224,10 @@ int pool_ledger_claim(struct pool_ledger *ledger)
 
 void pool_ledger_release(struct pool_ledger *ledger, unsigned place, unsigned grace_ms)
 {
-    atomic_store(&ledger->entry->place[place], PAUSED | (ty_now_ms() + grace_ms));
+    uint64_t me = ledger->me; /* or somebody took us for dead, and may have claimed it since */
+
+    atomic_compare_exchange_strong(&ledger->entry->place[place], &me,
+                                   PAUSED | (ty_now_ms() + grace_ms));
 }
 
 void pool_ledger_sweep(struct pool_ledger *ledger)

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -303,6 +304,47 @@ static void there_are_never_too_many_although_processes_are_killed(void **state)
     close(fd);
 }
 
+/* Who has no descriptor left cannot look anybody up. */
+static void who_cannot_see_the_others_takes_nobody_for_dead(void **state)
+{
+    int fd = ty_sql_ledger_create(), ready[2];
+    struct rlimit limit, none;
+
+    (void)state;
+    assert_int_equal(ty_sql_ledger_attach(fd), 0);
+    struct pool_ledger *ledger = pool_ledger_open("test", 1);
+    assert_int_equal(pipe(ready), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        struct pool_ledger *own = pool_ledger_open("test", 1);
+        bool got = pool_ledger_claim(own) == 0;
+        _exit(write(ready[1], &got, 1) == 1 && pause());
+    }
+    bool got = false;
+    assert_int_equal(read(ready[0], &got, 1), 1);
+    assert_true(got);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    none = limit;
+    none.rlim_cur = 0;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    pool_ledger_sweep(ledger);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+
+    nap(POOL_GRACE_MS + 100);
+    assert_int_equal(pool_ledger_claim(ledger), POOL_NO_PLACE);
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+    pool_ledger_sweep(ledger);
+    nap(POOL_GRACE_MS + 100);
+    assert_int_equal(pool_ledger_claim(ledger), 0);
+    pool_ledger_close(ledger);
+    ty_sql_ledger_detach();
+    close(ready[0]);
+    close(ready[1]);
+    close(fd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -314,6 +356,7 @@ int main(void)
         cmocka_unit_test(who_has_more_than_its_share_is_asked_for_it),
         cmocka_unit_test(one_process_tells_what_is_the_same_for_all),
         cmocka_unit_test(there_are_never_too_many_although_processes_are_killed),
+        cmocka_unit_test(who_cannot_see_the_others_takes_nobody_for_dead),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
