@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <mysqld_error.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "sql/rows.h"
 #include "tycho/memory.h"
@@ -191,6 +192,7 @@ void ty_mysql_unref(struct ty_mysql *own)
         return;
     ty_lane_free(own->lane);
     ty_mysql_url_close(&own->url);
+    explicit_bzero(own->password, strlen(own->password));
     free(own->password);
     free(own);
 }

@@ -244,6 +244,8 @@ void ty_mysql_cache_keep(struct ty_mysql_cache *cache, struct ty_mysql_stmt *stm
 void ty_mysql_cache_remove(struct ty_mysql_cache *cache, struct ty_mysql_stmt *stmt);
 /* All of them. */
 void ty_mysql_cache_close(struct ty_mysql_cache *cache);
+/* Does the server take so many bytes at once? It hangs up on who sends more. */
+bool ty_mysql_fits(const struct ty_mysql_conn *conn, uint64_t size);
 /* NULL: the op says why. */
 struct ty_mysql_stmt *ty_mysql_stmt_new(struct ty_mysql_conn *conn, struct ty_sql_op *op);
 /* The server forgets it, too, if the connection is there. Nothing of its result may be unread. */

@@ -257,9 +257,11 @@ void ty_mysql_script(struct ty_mysql_conn *conn)
     if (ty_mysql_text_has_word(op->sql, op->sql_len, "ROLE") ||
         ty_mysql_text_has_word(op->sql, op->sql_len, "USE"))
         conn->base.doomed = true; /* a reset keeps both, the role and the database */
-    if (memchr(op->sql, '\0', op->sql_len) || op->sql_len > TY_SQL_TEXT_MAX) {
-        ty_sql_fail(op, "mysql", TY_ERR_INTERNAL, "42000",
-                    "a NUL in the script, or it is too long");
+    if (op->sql_len > TY_SQL_TEXT_MAX || !ty_mysql_fits(conn, op->sql_len)) {
+        ty_sql_fail(op, "mysql", TY_ERR_TOO_LARGE, "42000", "the script is too long");
+        ty_mysql_refused(conn);
+    } else if (memchr(op->sql, '\0', op->sql_len)) {
+        ty_sql_fail(op, "mysql", TY_ERR_INTERNAL, "42000", "a NUL in the script");
         ty_mysql_refused(conn);
     } else if (conn->in_tx) {
         allow_many(&conn->link);

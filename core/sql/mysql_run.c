@@ -182,6 +182,16 @@ void ty_mysql_finish(struct ty_mysql_conn *conn)
         end(conn);
 }
 
+/* Are its rows those that it has changed: RETURNING? */
+static bool returns_changes(const char *sql)
+{
+    static const char *const words[] = {"INSERT", "REPLACE", "DELETE", "UPDATE", NULL};
+    char word[16];
+
+    ty_sql_first_word(sql, word);
+    return ty_sql_is_one_of(word, words);
+}
+
 static void on_row(struct ty_mysql_link *link)
 {
     struct ty_mysql_conn *conn = ty_mysql_conn_of(link);
@@ -193,7 +203,7 @@ static void on_row(struct ty_mysql_link *link)
             op->row_count++;
         ty_mysql_link_call(link, TY_MYSQL_FETCH, on_row);
     } else if (link->result == MYSQL_NO_DATA) {
-        if (!ty_sql_reads(op->sql))
+        if (returns_changes(op->sql))
             op->changes = (int64_t)conn->rows_seen;
         ty_mysql_finish(conn);
     } else {

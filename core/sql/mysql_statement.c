@@ -112,13 +112,20 @@ void ty_mysql_cache_close(struct ty_mysql_cache *cache)
 
 /* ---- one statement */
 
+bool ty_mysql_fits(const struct ty_mysql_conn *conn, uint64_t size)
+{
+    enum { AROUND = 512 };
+
+    return !conn->packet_max || size + AROUND <= conn->packet_max;
+}
+
 struct ty_mysql_stmt *ty_mysql_stmt_new(struct ty_mysql_conn *conn, struct ty_sql_op *op)
 {
     struct ty_mysql_stmt *stmt;
     struct ty_mysql_text text;
     const char *refusal;
 
-    if (op->sql_len > TY_SQL_TEXT_MAX) {
+    if (op->sql_len > TY_SQL_TEXT_MAX || !ty_mysql_fits(conn, op->sql_len)) {
         ty_sql_fail(op, "mysql", TY_ERR_TOO_LARGE, "42000", "the statement is too long");
         return NULL;
     }
@@ -266,7 +273,7 @@ int ty_mysql_stmt_bind(struct ty_mysql_conn *conn, struct ty_mysql_stmt *stmt, s
                                "$%u is an array that JSON has no form for", number);
         size += 16 + (stmt->binds[i].length ? stmt->binds[i].length_value : 0);
     }
-    if (conn->packet_max && size + 1024 > conn->packet_max)
+    if (!ty_mysql_fits(conn, size))
         return ty_sql_fail(op, "mysql", TY_ERR_TOO_LARGE, "08S01",
                            "the values are larger than the server's max_allowed_packet of %llu",
                            (unsigned long long)conn->packet_max);

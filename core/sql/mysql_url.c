@@ -184,6 +184,8 @@ int ty_mysql_url_read(struct ty_mysql_url *url, const char *text, struct ty_erro
 
 void ty_mysql_url_close(struct ty_mysql_url *url)
 {
+    if (url->password)
+        explicit_bzero(url->password, strlen(url->password));
     free(url->user);
     free(url->password);
     free(url->host);

@@ -282,7 +282,7 @@ static void free_pool(struct ty_pool *pool)
     free((char *)pool->options.name);
     free((char *)pool->options.url);
     if (pool->options.password)
-        memset((char *)pool->options.password, 0, strlen(pool->options.password));
+        explicit_bzero((char *)pool->options.password, strlen(pool->options.password));
     free((char *)pool->options.password);
     free(state);
     free(pool);

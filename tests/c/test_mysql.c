@@ -131,6 +131,11 @@ static void changes_are_rows_that_were_found(void **state)
     ty_sql_op_close(&task.op);
     assert_int_equal(ask(&place, "delete from counted where n = 1"), 2);
     ask(&place, "drop table counted");
+    start(&place, &task, "show databases");
+    finish(&place, &task);
+    assert_true(task.op.row_count > 0);
+    assert_int_equal(task.op.changes, 0);
+    ty_sql_op_close(&task.op);
     assert_int_equal(place_leave(&place), 0);
 }
 

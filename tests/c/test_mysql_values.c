@@ -344,6 +344,32 @@ static void what_the_server_would_not_take_is_not_sent(void **state)
     assert_int_equal(place_leave(&place), 0);
 }
 
+static void a_text_that_the_server_would_not_take_is_not_sent(void **state)
+{
+    enum { LEN = 20000 };
+    struct place place;
+    struct task task;
+    char sql[LEN + 1];
+
+    (void)state;
+    memset(sql, ' ', LEN);
+    memcpy(sql, "select 1", 8);
+    sql[LEN] = '\0';
+    database_sql(&server, NULL, "set global max_allowed_packet = 16384");
+    place_open(&place);
+    for (int i = 0; i < 2; i++) {
+        task_init(&task, i ? TY_SQL_SCRIPT : TY_SQL_RUN, sql);
+        ty_sql_start(place.db, &task.op);
+        finish(&place, &task);
+        assert_int_equal(task.op.error.kind, TY_ERR_TOO_LARGE);
+        ty_sql_op_close(&task.op);
+    }
+    sql[10000] = '\0';
+    assert_int_equal(ask(&place, sql), 1);
+    assert_int_equal(place_leave(&place), 0);
+    database_sql(&server, NULL, "set global max_allowed_packet = 16777216");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -355,6 +381,7 @@ int main(void)
         cmocka_unit_test(other_types_have_their_own_form),
         cmocka_unit_test(every_column_may_be_null),
         cmocka_unit_test(what_the_server_would_not_take_is_not_sent),
+        cmocka_unit_test(a_text_that_the_server_would_not_take_is_not_sent),
     };
 
     return cmocka_run_group_tests(tests, start_server, stop_server);
