@@ -65,21 +65,20 @@ static void start(struct ty_pg_conn *conn)
     ty_lane_submit(conn->own->lane, &cancel->work, ask, on_asked);
 }
 
-void ty_pg_cancel(struct ty_pool_conn *base)
+void ty_pg_cancel_ours(struct ty_pg_conn *conn)
 {
-    struct ty_pg_conn *conn = (struct ty_pg_conn *)base;
-
-    conn->cancel_is_pools = true;
     if (conn->cancel)
         conn->cancel_again = true; /* the one on its way may be meant for what ran before */
     else
         start(conn);
 }
 
-void ty_pg_cancel_ours(struct ty_pg_conn *conn)
+void ty_pg_cancel(struct ty_pool_conn *base)
 {
-    if (!conn->cancel)
-        start(conn);
+    struct ty_pg_conn *conn = (struct ty_pg_conn *)base;
+
+    conn->cancel_is_pools = true;
+    ty_pg_cancel_ours(conn);
 }
 
 void ty_pg_cancel_detach(struct ty_pg_conn *conn)

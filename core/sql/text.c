@@ -65,9 +65,23 @@ static bool is_writing(const char *word, size_t len)
     return false;
 }
 
+/* Is there something that one database takes for a text or a comment, and another does not? Words
+ * might be overlooked: \' in texts, comments that MySQL runs, "--" that begins none there, and
+ * lines that end with a carriage return, in PostgreSQL. */
+static bool is_ambiguous(const char *sql)
+{
+    for (const char *at = sql; (at = strpbrk(at, "\\/-\r")); at++) {
+        if ((*at == '\\' && at[1] == '\'') || (*at == '\r' && at[1] != '\n') ||
+            (*at == '/' && at[1] == '*' && (at[2] == '!' || (at[2] == 'M' && at[3] == '!'))) ||
+            (*at == '-' && at[1] == '-' && at[2] && !isspace((unsigned char)at[2])))
+            return true;
+    }
+    return false;
+}
+
 bool ty_sql_only_reads(const char *sql)
 {
-    if (!ty_sql_reads(sql))
+    if (!ty_sql_reads(sql) || is_ambiguous(sql))
         return false;
     while (*(sql = ty_sql_skip_blanks(sql))) {
         size_t len = 0;

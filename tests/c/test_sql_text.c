@@ -19,6 +19,7 @@ static void what_only_reads_is_known_by_its_words(void **state)
         "select 'insert into t', \"update\", `delete` from t where a = 'it''s into'",
         "select inserted, update_at, my_into from deletes",
         "select 'no end",
+        "select '\\d+', 'c:\\temp' -- a\r\n, 1",
     };
 
     (void)state;
@@ -39,6 +40,13 @@ static void what_writes_is_known_however_it_begins(void **state)
         "select 1; delete from t",
         "create table t (a int)",
         "",
+        /* Which is seen only by those who know the server's own rules. */
+        "with a as (select e'\\'' as q), b as (delete from t where n = 'x' returning n)"
+        " select * from b",
+        "with a as (select 5--1\n) select 1",
+        "with a as (select 1) /*! delete from t */",
+        "with a as (select 1) /*M! delete from t */",
+        "with a as (select 1) -- x\rdelete from t",
     };
 
     (void)state;
