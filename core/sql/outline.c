@@ -1,6 +1,5 @@
 #define _GNU_SOURCE /* memmem */
 #include <ctype.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "sql/driver.h"
@@ -208,7 +207,7 @@ void ty_sql_outline(const char *system, struct ty_slice sql, size_t max, struct 
 
 void ty_sql_operation(const struct ty_sql_op *op, char out[TY_SQL_OPERATION_MAX])
 {
-    static const char *const names[] = {
+    static const char names[][TY_SQL_OPERATION_MAX] = {
         [TY_SQL_SCRIPT] = "SCRIPT",       [TY_SQL_BEGIN] = "BEGIN",
         [TY_SQL_COMMIT] = "COMMIT",       [TY_SQL_ROLLBACK] = "ROLLBACK",
         [TY_SQL_SAVEPOINT] = "SAVEPOINT", [TY_SQL_RELEASE] = "RELEASE",
@@ -223,7 +222,7 @@ void ty_sql_operation(const struct ty_sql_op *op, char out[TY_SQL_OPERATION_MAX]
     else if (op->verb == TY_SQL_RUN || op->verb == TY_SQL_OPEN)
         ty_sql_first_word(op->sql, out);
     else
-        snprintf(out, TY_SQL_OPERATION_MAX, "%s", names[op->verb]);
+        memcpy(out, names[op->verb], TY_SQL_OPERATION_MAX);
 }
 
 struct ty_slice ty_sql_statement(const struct ty_sql_op *op)

@@ -4,6 +4,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "tycho/sql.h"
@@ -129,6 +130,30 @@ static void an_outline_is_cut_between_characters(void **state)
     assert_string_equal(outline("sqlite", "select 'a very long text'", 10), "select ?");
 }
 
+/* Sanitizers look on: the text ends where its memory does. */
+static void an_outline_reads_no_further_than_its_text(void **state)
+{
+    static const char *const systems[] = {"sqlite", "postgresql", "mysql"};
+    static const char alphabet[] = "'\"`$eE[]-#/*\\\n 0x1.+a_\xc3\xa9";
+    unsigned random = 1;
+
+    (void)state;
+    for (int i = 0; i < 30000; i++) {
+        size_t len = (size_t)i % 24;
+        char *text = malloc(len + 1);
+        struct ty_buf out = {0};
+
+        for (size_t at = 1; at <= len; at++) {
+            random = random * 1103515245 + 12345;
+            text[at] = alphabet[(random >> 16) % (sizeof(alphabet) - 1)];
+        }
+        ty_sql_outline(systems[i % 3], (struct ty_slice){text + 1, len}, 20, &out);
+        assert_in_range(out.len, 0, 23);
+        ty_buf_close(&out);
+        free(text);
+    }
+}
+
 static void operations_have_names(void **state)
 {
     struct ty_sql_op next = {.sql = "select 2"}, op = {.sql = "-- x\n update t", .sql_len = 14};
@@ -156,6 +181,7 @@ int main(void)
         cmocka_unit_test(an_outline_keeps_words_names_and_placeholders),
         cmocka_unit_test(an_outline_shows_no_literal),
         cmocka_unit_test(an_outline_is_cut_between_characters),
+        cmocka_unit_test(an_outline_reads_no_further_than_its_text),
         cmocka_unit_test(operations_have_names),
         cmocka_unit_test(what_only_reads_is_known_by_its_words),
         cmocka_unit_test(what_writes_is_known_however_it_begins),
