@@ -66,7 +66,7 @@ local function indexable(c)
 end
 
 local function add_index(r, t)
-  local list = {}
+  local list = { t.references.ref and r:chance(50) and "ref" or nil }
   for _, c in ipairs(t.columns) do
     if indexable(c) and r:chance(40) and #list < 3 then
       list[#list + 1] = c.name
@@ -82,10 +82,10 @@ local function new_table(r, name, others)
   for i = 1, r:number(6) do
     t.columns[i] = column(r, "c" .. i)
   end
-  add_index(r, t)
   if others[1] and r:chance(70) then
     t.references.ref = { r:pick(others), r:pick { "cascade", "set_null", "no_action" } }
   end
+  add_index(r, t)
   t.has_times = r:chance(30)
   return t
 end
@@ -100,15 +100,20 @@ function random.tables(r)
   return list
 end
 
-local function drop_column(t, at)
-  local gone = table.remove(t.columns, at)
+-- Those with this column.
+local function drop_indexes(t, column_name)
   for key, list in pairs(t.indexes) do
     for _, name in ipairs(list) do
-      if name == gone.name then
+      if name == column_name then
         t.indexes[key] = nil
+        break
       end
     end
   end
+end
+
+local function drop_column(t, at)
+  drop_indexes(t, table.remove(t.columns, at).name)
 end
 
 local function rename(t, c)
@@ -117,14 +122,7 @@ local function rename(t, c)
   if c.opts.check then
     c.opts.check = ("%s > -100"):format(c.name)
   end
-  for key, list in pairs(t.indexes) do
-    for _, name in ipairs(list) do
-      if name == from then
-        t.indexes[key] = nil
-        break
-      end
-    end
-  end
+  drop_indexes(t, from)
 end
 
 local CHANGES = {
@@ -165,7 +163,10 @@ local CHANGES = {
       t.references.ref[2] = t.references.ref[2] == "cascade" and "no_action" or "cascade"
     end
   end,
-  function(_, t) t.references = {} end,
+  function(_, t)
+    t.references = {}
+    drop_indexes(t, "ref")
+  end,
 }
 
 ---Some changes of what `random.tables` made; returns the names of the changed tables.

@@ -42,6 +42,12 @@ registry.isolate(function()
     model.integer("number", { primary = true }),
     model.text("word", { max = 20, default = "" }),
   })
+  M.Node = model.define("re_nodes", {
+    model.integer("id", { primary = true }),
+    model.reference("parent_id", "re_nodes", { null = true, on_delete = "cascade" }),
+    model.reference("twin_id", "re_nodes", { null = true, on_delete = "set_null" }),
+    model.reference("guard_id", "re_nodes", { null = true }),
+  })
   M.Sale = model.define("re_sales", {
     model.id(),
     model.reference("item_id", M.Item),
@@ -104,6 +110,23 @@ local function nulls_and_keys(new)
     assert.equal(1, parts:count())
   end)
 
+  it("keeps trees together", function()
+    local nodes = new(M.Node)
+    assert.equal("conflict", raised(nodes.insert, nodes, { id = 1, parent_id = 9 }).kind)
+    nodes:insert { id = 1, parent_id = 1, twin_id = 1 }
+    nodes:insert { id = 2, parent_id = 1 }
+    nodes:insert { id = 3, parent_id = 2 }
+    nodes:insert { id = 4, twin_id = 3 }
+    nodes:insert { id = 5, guard_id = 4 }
+
+    assert.equal("conflict", raised(nodes.delete, nodes, 4).kind)
+    assert.is_true(nodes:delete(1))
+
+    assert.same({ { id = 4 }, { id = 5, guard_id = 4 } },
+      { unpack(nodes:list({ order = "id" }).items) })
+    nodes:delete(5) -- MySQL empties no table whose rows are in each other's way
+  end)
+
   it("counts no version up for what lets go of a row", function()
     local shops, items = new(M.Shop), new(M.Item)
     local shop = shops:insert { label = "here" }
@@ -158,6 +181,21 @@ local function transactions(new)
 
     assert.equal(2000, items:insert_many(many))
     assert.equal(2000, items:count())
+  end)
+
+  it("undoes what was done to thousands of rows", function()
+    local shops, many = new(M.Shop), {}
+    for i = 1, 9000 do
+      many[i] = { label = "s" .. i }
+    end
+    shops:insert_many(many)
+
+    raised(shops.transaction, shops, function()
+      shops:insert { label = "one more" }
+      error("given up", 0)
+    end)
+
+    assert.equal(9000, shops:count())
   end)
 end
 
@@ -299,7 +337,7 @@ return function(make, is_database)
   local new_one
 
   before_each(function()
-    new_one = make { M.Shop, M.Item, M.Part, M.Sale }
+    new_one = make { M.Shop, M.Item, M.Part, M.Node, M.Sale }
   end)
 
   local function new(...)

@@ -17,7 +17,9 @@ local function kept_in_memory(models)
       end
       for _, column in ipairs(each.table.columns) do
         local to = column.references
-        all.references[to and to.table or ""] = to and new(by_table[to.table])
+        if to and to.table ~= name then
+          all.references[to.table] = new(by_table[to.table])
+        end
       end
       made[name] = repository.memory(each, all)
     end

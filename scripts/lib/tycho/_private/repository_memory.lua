@@ -31,6 +31,7 @@ function memory.new(described, references)
   for name, repository in pairs(references or {}) do
     self.references[name] = repository.storage
   end
+  self.references[described.name] = self -- as trees have it
   for _, column in ipairs(described.columns) do
     local storage = column.references and self.references[column.references.table]
     if storage then
@@ -44,12 +45,19 @@ function memory.new(described, references)
   return self
 end
 
+local function is_it(row, column, value)
+  return row[column] ~= nil and values.equal(row[column], value)
+end
+
 function Memory:has(column, value)
-  if rules.same(self, { column }, { [column] = value }) then
-    return true
-  end
+  return rules.same(self, { column }, { [column] = value }) ~= nil or self:refers(column, value, {})
+end
+
+---Has any row this value, but for those that go?
+---@param going table<table, true> rows that are being deleted
+function Memory:refers(column, value, going)
   for _, row in ipairs(self.rows) do
-    if row[column] ~= nil and values.equal(row[column], value) then
+    if not going[row] and is_it(row, column, value) then
       return true
     end
   end
@@ -216,34 +224,40 @@ function Memory:update(tree, changes)
   return row and change(self, row, changes)
 end
 
-local function delete(self, tree)
+-- A row goes with those that refer to it; they may refer to each other.
+local function delete(self, tree, going)
   unit.keep(self)
-  local gone, kept = {}, {}
+  local list, kept = {}, {}
   for _, row in ipairs(meant(self, tree)) do
-    rules.release(self, row)
-    gone[row] = true
+    if not going[row] then
+      going[row] = true
+      list[#list + 1] = row
+    end
+  end
+  for _, row in ipairs(list) do
+    rules.release(self, row, going)
   end
   for _, row in ipairs(self.rows) do
-    if not gone[row] then
+    if not going[row] then
       kept[#kept + 1] = row
     end
   end
-  local count = #self.rows - #kept
   self.rows, self.keys = kept, {}
-  return count
+  return #list
 end
 
--- What has gone with a row is there again if the row itself may not go.
-function Memory:delete(tree)
-  return unit.transaction(function() return delete(self, tree) end)
+---What has gone with a row is there again if the row itself may not go.
+---@param going? table<table, true> rows that are being deleted already
+function Memory:delete(tree, going)
+  return unit.transaction(function() return delete(self, tree, going or {}) end)
 end
 
 ---Takes a value out of a column, as a database does for `on delete set null`: nobody has changed
 ---the rows, so their versions stay.
-function Memory:let_go(column, value)
+function Memory:let_go(column, value, going)
   unit.keep(self)
   for i, row in ipairs(self.rows) do
-    if row[column] ~= nil and values.equal(row[column], value) then
+    if not going[row] and is_it(row, column, value) then
       local changed = values.copy(row)
       changed[column] = nil
       self.rows[i] = changed
@@ -254,7 +268,10 @@ end
 
 ---What is there, to go back to. Rows are not changed but replaced, so the list is enough.
 function Memory:snapshot()
-  local list, serial = { unpack(self.rows) }, self.serial
+  local list, serial = {}, self.serial
+  for i, row in ipairs(self.rows) do
+    list[i] = row
+  end
   return function()
     self.rows, self.serial, self.keys = list, serial, {}
   end

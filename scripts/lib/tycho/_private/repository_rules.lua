@@ -188,7 +188,9 @@ local function check_references(self, row)
     local to = column.references
     local storage = to and self.references[to.table]
     local value = row[column.name]
-    if storage and value ~= nil and not storage:has(to.column, value) then
+    local is_itself = storage == self and value ~= nil and row[to.column] ~= nil
+      and values.equal(value, row[to.column])
+    if storage and value ~= nil and not is_itself and not storage:has(to.column, value) then
       fail(self, names.reference(self.described.name, column.name), "FOREIGN KEY", { column.name })
     end
   end
@@ -205,7 +207,7 @@ local function check_referrers(self, row, itself)
     local column = reference.column.references.column
     local value = itself[column]
     if value ~= nil and (row[column] == nil or not values.equal(value, row[column]))
-      and reference.storage:has(reference.column.name, value) then
+      and reference.storage:refers(reference.column.name, value, { [itself] = true }) then
       refuse(reference)
     end
   end
@@ -225,25 +227,26 @@ function rules.check(self, row, itself)
 end
 
 -- Rows that refer to one that is to go: gone too, or without it, or in the way.
-local function release(reference, row)
+local function release(reference, row, going)
   local column, to = reference.column, reference.column.references
   local storage, value = reference.storage, row[to.column]
-  if value == nil or not storage:has(column.name, value) then
+  if value == nil or not storage:refers(column.name, value, going) then
     return
   end
   if to.on_delete == "cascade" then
-    storage:delete { join = "and", { column = column.name, op = "eq", value = value } }
+    storage:delete({ join = "and", { column = column.name, op = "eq", value = value } }, going)
   elseif to.on_delete == "set_null" then
-    storage:let_go(column.name, value)
+    storage:let_go(column.name, value, going)
   else
     refuse(reference)
   end
 end
 
 ---Does to those that refer to the row what their models say, or raises.
-function rules.release(self, row)
+---@param going table<table, true> rows that are being deleted
+function rules.release(self, row, going)
   for _, reference in ipairs(self.referrers) do
-    release(reference, row)
+    release(reference, row, going)
   end
 end
 
