@@ -138,6 +138,14 @@ describe("what is no array", function()
       support.fault(function() db.array "x" end))
     assert.matches("arrays_spec.lua:%d+: db.array: what is no list",
       support.fault(function() db.array { { a = 1 } } end))
+    for _, list in ipairs { { 1, nil, 3 }, { nil, 1 }, { { 1, nil, 2 }, { 3, 4, 5 } } } do
+      assert.matches("arrays_spec.lua:%d+: db.array: nil is no element; NULL is db.null",
+        support.fault(function() db.array(list) end))
+    end
+    assert.matches("arrays_spec.lua:%d+: db.array: what is no list",
+      support.fault(function() db.array { 1, 2, three = 3 } end))
+    assert.matches("db.array: a userdata is no element",
+      support.fault(function() db.array { io.stdout } end))
     assert.matches("arrays_spec.lua:%d+: db.array: a function is no element",
       support.fault(function() db.array { print } end))
     assert.matches("db.array: more than 6 levels",

@@ -16,6 +16,7 @@ describe("notifications of " .. support.system, function()
       local listener, err = tycho.try(db.listen, "news")
       assert.is_nil(listener)
       assert.matches("has no notifications", err.message)
+      assert.matches("has no notifications", support.failure(db.notify, "news", "x").message)
     end)
     return
   end
@@ -57,6 +58,23 @@ describe("notifications of " .. support.system, function()
 
     assert.equal("好 '\"\\", listener:next(5).payload)
     assert.equal("invalid", support.failure(db.listen, ("x"):rep(64)).kind)
+  end)
+
+  it("have a name, a text, and a time to wait", function()
+    local listener = db.listen "news"
+    for _, wrong in ipairs { -1, 0 / 0, "5" } do
+      assert.matches("listen_spec.lua:%d+: how long it waits is a number",
+        support.fault(function() listener:next(wrong) end))
+    end
+    assert.matches("listen_spec.lua:%d+: a channel has a name",
+      support.fault(function() db.listen(nil) end))
+    assert.matches("listen_spec.lua:%d+: a channel has a name",
+      support.fault(function() db.notify(nil, "x") end))
+    assert.matches("listen_spec.lua:%d+: what is sent to a channel is a string, not a table",
+      support.fault(function() db.notify("news", {}) end))
+    assert.equal("invalid", support.failure(db.notify, "news", ("x"):rep(8000)).kind)
+    db.notify("news", ("x"):rep(7999))
+    assert.equal(7999, #listener:next(5).payload)
   end)
 
   it("say when some were missed", function()

@@ -161,7 +161,18 @@ describe("values of " .. SYSTEM, function()
       "select array_agg(n) from unnest($1::int[]) n where n > 1", db.array { 1, 2, 3 }))
   end)
 
+  it("are made by every database alike", function()
+    local reports = db.use "reports"
+
+    for _, name in ipairs { "null", "blob", "json", "array", "timestamp", "use" } do
+      assert.is_true(rawequal(db[name], reports[name]), name)
+    end
+    assert.equal("7", reports.value("select $1", "7"))
+  end)
+
   it("are the program's fault when no column can hold them", function()
+    assert.matches("values_spec.lua:%d+: db.blob: expected a string, not a nil",
+      support.fault(function() db.blob(nil) end))
     assert.matches("values_spec.lua:%d+: %$1 is a table",
       support.fault(function() db.value("select $1", {}) end))
   end)

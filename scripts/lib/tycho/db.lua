@@ -20,7 +20,8 @@
 
 local core = require "tycho.core.db"
 local batch = require "tycho._private.db_batch"
-local check = require("tycho.errors").check
+local blame = require "tycho._private.blame"
+local errors = require "tycho.errors"
 local listen = require "tycho._private.db_listener"
 local options = require "tycho.options"
 local pieces = require "tycho._private.db_pieces"
@@ -53,7 +54,14 @@ local watch = require "tycho._private.db_watch"
 
 local USE = options.set { "replica" }
 
+local check = errors.check
 local check_sql, handle_of = transaction.check_sql, transaction.handle_of
+
+local function check_channel(channel)
+  if type(channel) ~= "string" then
+    blame("a channel has a name, a string, not a %s", type(channel))
+  end
+end
 
 ---@class tycho.db.Database
 local function database(name, from_replica)
@@ -227,7 +235,7 @@ local function database(name, from_replica)
   ---@return integer rows
   function db.copy_in(sql, source)
     check_sql(sql, 2)
-    return db.transaction(function(tx) return pieces.copy_in(tx.handle, sql, source, 4) end)
+    return db.transaction(function(tx) return tx:copy_in(sql, source) end)
   end
 
   ---Bulk data out of a table (PostgreSQL only), as it comes: not line by line.
@@ -240,7 +248,7 @@ local function database(name, from_replica)
   ---@param fn fun(text: string)
   function db.copy_out(sql, fn)
     check_sql(sql, 2)
-    db.transaction(function(tx) pieces.copy_out(tx.handle, sql, fn) end)
+    db.transaction(function(tx) tx:copy_out(sql, fn) end)
   end
 
   ---Listens to a channel (PostgreSQL only): what is sent from now on is heard. All listeners of a
@@ -256,6 +264,7 @@ local function database(name, from_replica)
   ---@param channel string
   ---@return tycho.db.Listener
   function db.listen(channel)
+    check_channel(channel)
     return listen(name, channel)
   end
 
@@ -269,6 +278,12 @@ local function database(name, from_replica)
   ---@param channel string
   ---@param payload? string at most 7,999 bytes
   function db.notify(channel, payload)
+    check_channel(channel)
+    if payload ~= nil and type(payload) ~= "string" then
+      blame("what is sent to a channel is a string, not a %s", type(payload))
+    elseif db.system() ~= "postgresql" then
+      error(errors.new("internal", ("db: %s has no notifications"):format(db.system())), 0)
+    end
     local tx = transaction.current(name)
     check(core.run(tx and handle_of(tx) or name, "exec", "select pg_notify($1, $2)", channel,
       payload or ""))
@@ -355,6 +370,9 @@ db.array = values.array
 ---@return tycho.db.Timestamp
 db.timestamp = values.timestamp
 
+-- What is not of one database, each has all the same.
+local EVERYWHERE = { "null", "blob", "json", "array", "timestamp", "use" }
+
 local others = { [""] = { default = db }, replica = {} }
 
 ---Another database of the configuration (`databases.<name>.url`), with the same functions; or with
@@ -375,7 +393,12 @@ function db.use(name, opts)
   end
   local from_replica = options.check(opts, USE).replica == true
   local made = others[from_replica and "replica" or ""]
-  made[name] = made[name] or database(name, from_replica)
+  if not made[name] then
+    made[name] = database(name, from_replica)
+    for _, field in ipairs(EVERYWHERE) do
+      made[name][field] = db[field]
+    end
+  end
   return made[name]
 end
 

@@ -1,5 +1,6 @@
 --- Who listens to a channel of PostgreSQL.
 
+local blame = require "tycho._private.blame"
 local core = require "tycho.core.db"
 local errors = require "tycho.errors"
 local fibers = require "tycho.core.fiber"
@@ -23,9 +24,12 @@ Listener.__index = Listener
 ---local note = listener:next(30)
 ---```
 ---@async
----@param timeout? number seconds; for ever by default
+---@param timeout? number seconds, 0: without waiting; for ever by default
 ---@return tycho.db.Notification? note nil when the time is up
 function Listener:next(timeout)
+  if timeout ~= nil and not (type(timeout) == "number" and timeout >= 0) then
+    blame("how long it waits is a number of seconds, not %s", tostring(timeout))
+  end
   local note, err = core.hear(self.ear, timeout)
   if err and timeout and errors.is(err, "timeout") and fibers.remaining() ~= 0 then
     return nil
@@ -48,6 +52,10 @@ end
 ---@return tycho.db.Listener
 return function(name, channel)
   local ear = check(core.listen(name, channel))
-  check(core.listening(ear))
+  local hears, err = core.listening(ear)
+  if not hears then
+    core.deafen(ear) -- or it would listen until the collector finds it
+    error(err, 0)
+  end
   return setmetatable({ channel = channel, ear = ear }, Listener)
 end

@@ -100,6 +100,8 @@ function open.check(tx)
   elseif innermost ~= tx and innermost.context ~= fibers.context() then
     blame("another fiber has a transaction open in this one, and what is done here would be "
       .. "undone with it")
+  elseif tx.root.copies then
+    blame "a COPY is under way in the transaction: it takes nothing else before that has ended"
   end
   return innermost
 end

@@ -1,5 +1,6 @@
 --- Results that do not fit into memory, and bulk data: read and written piece by piece.
 
+local blame = require "tycho._private.blame"
 local core = require "tycho.core.db"
 local check = require("tycho.errors").check
 
@@ -44,28 +45,29 @@ function pieces.each(handle, sql, ...)
   local number = new_number()
   check(core.open(handle, number, sql, unpack(values, 1, count - 1)))
   local ok, result = pcall(read_all, handle, number, fn)
-  local shut, err = core.shut(handle, number)
   if not ok then
+    pcall(core.shut, handle, number) -- the transaction may be over; what was raised says why
     error(result, 0)
   end
-  check(shut, err)
+  check(core.shut(handle, number))
   return result
 end
 
 -- A source is a text, a list of texts, or a function that returns the next one, nil at the end.
-local function reader_of(source, level)
+local function reader_of(source)
   if type(source) == "function" then
     return source
   elseif type(source) == "string" then
     source = { source }
   elseif type(source) ~= "table" then
-    error(("copy_in: expected a string, a list or a function, not a %s"):format(type(source)),
-      level + 1)
+    blame("copy_in: expected a string, a list or a function, not a %s", type(source))
   end
-  local i = 0
+  local i, length = 0, table.maxn(source)
   return function()
     i = i + 1
-    return source[i]
+    if i <= length then
+      return source[i] or false -- a gap is not the end
+    end
   end
 end
 
@@ -73,12 +75,14 @@ end
 ---@param handle userdata a transaction's
 ---@param sql string COPY ... FROM STDIN
 ---@param source string|string[]|fun(): string?
----@param level integer
 ---@return integer rows
-function pieces.copy_in(handle, sql, source, level)
-  local read = reader_of(source, level + 1)
+function pieces.copy_in(handle, sql, source)
+  local read = reader_of(source)
   check(core.copy(handle, "in", sql))
   for text in read do
+    if type(text) ~= "string" then
+      blame("copy_in: what is copied is texts, not a %s", type(text))
+    end
     check(core.copy(handle, "put", text))
   end
   return check(core.copy(handle, "end"))
@@ -89,6 +93,9 @@ end
 ---@param sql string COPY ... TO STDOUT
 ---@param fn fun(text: string) gets the pieces
 function pieces.copy_out(handle, sql, fn)
+  if type(fn) ~= "function" then
+    blame("copy_out: expected a function that gets texts, not a %s", type(fn))
+  end
   check(core.copy(handle, "out", sql))
   while true do
     local text, err = core.copy(handle, "get")

@@ -1,5 +1,6 @@
 --- Values that say what they are: bytes, JSON, arrays and moments, as parameters of statements.
 
+local blame = require "tycho._private.blame"
 local core = require "tycho.core.db"
 local int64 = require "tycho.int64"
 local json = require "tycho.json"
@@ -13,6 +14,9 @@ local DEPTH_MAX = 6 -- PostgreSQL's own
 ---@param bytes string
 ---@return tycho.db.Blob
 function values.blob(bytes)
+  if type(bytes) ~= "string" then
+    blame("db.blob: expected a string, not a %s", type(bytes))
+  end
   return core.typed("blob", bytes)
 end
 
@@ -41,8 +45,6 @@ local function of_string(text)
 end
 
 local of_type = {
-  ["nil"] = function() return "NULL" end,
-  userdata = function() return "NULL" end, -- db.null
   string = of_string,
   boolean = function(value) return value and "t" or "f" end,
   number = of_number,
@@ -84,6 +86,10 @@ local function add_element(out, value, depth)
   local own = kind == "table" and typed_of(value)
   if own then
     out[#out + 1] = own.text(value)
+  elseif value == core.null then
+    out[#out + 1] = "NULL"
+  elseif value == nil then
+    error("db.array: nil is no element; NULL is db.null", 0)
   elseif kind == "table" then
     add_array(out, value, depth + 1)
   elseif of_type[kind] then
@@ -108,14 +114,25 @@ local function plain(list)
   return copy
 end
 
+-- Up to the last element, whatever is missing on the way there.
+local function length_of(list)
+  local length = 0
+  for key in pairs(list) do
+    if type(key) ~= "number" or key < 1 or key % 1 ~= 0 then
+      error("db.array: what is no list is an element only as db.json", 0)
+    end
+    length = math.max(length, key)
+  end
+  return length
+end
+
 function add_array(out, list, depth)
   if depth > DEPTH_MAX then
     error(("db.array: more than %d levels"):format(DEPTH_MAX), 0)
-  elseif #list == 0 and next(list) ~= nil then
-    error("db.array: what is no list is an element only as db.json", 0)
   end
+  local length = length_of(list)
   out[#out + 1] = "{"
-  for i = 1, #list do
+  for i = 1, length do
     if i > 1 then
       out[#out + 1] = ","
     end
@@ -129,12 +146,12 @@ end
 ---@return tycho.db.Array
 function values.array(list)
   if type(list) ~= "table" then
-    error(("db.array: expected a table, not a %s"):format(type(list)), 2)
+    blame("db.array: expected a table, not a %s", type(list))
   end
   local out = {}
   local ok, err = pcall(add_array, out, list, 1)
   if not ok then
-    error(err, 2)
+    blame(err)
   end
   -- Infinity and bytes are elements, but not of JSON: databases that need that refuse them.
   local is_json, text = pcall(function() return json.encode(plain(list)) end)
@@ -148,8 +165,8 @@ function values.timestamp(value)
   local kind = type(value)
   local text = moment.canonical(value)
   if not text then
-    error(("db.timestamp: %s is no moment: expected RFC 3339, or seconds since 1970")
-      :format(kind == "string" and ("%q"):format(value) or "a " .. kind), 2)
+    blame("db.timestamp: %s is no moment: expected RFC 3339, or seconds since 1970",
+      kind == "string" and ("%q"):format(value) or "a " .. kind)
   end
   return core.typed("timestamp", text)
 end

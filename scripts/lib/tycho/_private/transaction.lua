@@ -224,6 +224,20 @@ local function handle_of(tx)
   return tx.handle
 end
 
+local function copied(tx, ok, ...)
+  tx.root.copies = false
+  if not ok then
+    error((...), 0)
+  end
+  return ...
+end
+
+local function copy(tx, how, sql, other)
+  local handle = handle_of(tx)
+  tx.root.copies = true
+  return copied(tx, pcall(how, handle, sql, other))
+end
+
 ---All rows; an empty table if there are none.
 ---
 ---```lua
@@ -337,7 +351,7 @@ end
 ---@return integer rows
 function Transaction:copy_in(sql, source)
   check_sql(sql, 2)
-  return (pieces.copy_in(handle_of(self), sql, source, 2))
+  return copy(self, pieces.copy_in, sql, source)
 end
 
 ---Bulk data out of a table (PostgreSQL). See `db.copy_out`.
@@ -350,7 +364,7 @@ end
 ---@param fn fun(text: string)
 function Transaction:copy_out(sql, fn)
   check_sql(sql, 2)
-  pieces.copy_out(handle_of(self), sql, fn)
+  copy(self, pieces.copy_out, sql, fn)
 end
 
 ---A transaction in this one: if `fn` raises, what it did is undone, and the rest is not. Of the
