@@ -197,7 +197,7 @@ static struct ear *push_ear(lua_State *L, const char *channel, size_t len)
 
     *ear = (struct ear){.base.heard = on_heard, .end.run = on_fiber_end};
     ear->tail = &ear->head;
-    ear->wait.what = "db notification";
+    ear->wait.what = "notification";
     memcpy(ear->channel, channel, len);
     ear->base.channel = ear->channel;
     if (luaL_newmetatable(L, ear_name)) {

@@ -1,5 +1,6 @@
 -- What `tycho.db` tells developers without being asked, and nobody else.
 
+local postgres = require "tests.blackbox.support.postgres"
 local server = require "tests.blackbox.support.server"
 
 local APP = [[
@@ -42,6 +43,15 @@ app.get("/held", function()
   return {}
 end)
 
+app.get("/heard", function()
+  local listener = db.listen "news"
+  db.transaction(function()
+    db.value "select 1"
+    listener:next(0.01)
+  end)
+  return {}
+end)
+
 app.get("/fine", function()
   db.transaction(function()
     fiber.all { function() return db.value "select 2" end }
@@ -54,8 +64,11 @@ end)
 describe("the log of statements", function()
   after_each(server.clean_up)
 
-  local function start(env)
-    return server.start { scripts = { ["app/main.lua"] = APP }, config = { env = env } }
+  local function start(env, url)
+    return server.start {
+      scripts = { ["app/main.lua"] = APP },
+      config = { env = env, databases = { default = { url = url } } },
+    }
   end
 
   local function count(s, words)
@@ -93,6 +106,17 @@ describe("the log of statements", function()
     assert.equal(1, count(s, "a transaction is held open"))
     assert.matches("scripts/app/main.lua:34", s:log(), 1, true)
     assert.matches('"request_id":"%x+"', s:log():match "[^\n]*a transaction is held[^\n]*")
+  end)
+
+  it("takes waiting for a notification for such a wait", function()
+    if postgres.missing() then
+      return pending(postgres.missing())
+    end
+    local pg = postgres.shared()
+    local s = start("dev", pg:url(pg:create()))
+    assert.equal(200, s:request("GET", "/heard").status)
+
+    assert.matches('a transaction is held open.*"waits_for":"notification"', s:log())
   end)
 
   it("says nothing of that in production", function()
