@@ -251,6 +251,20 @@ describe("tycho db with migrations", function()
     assert.equal("tycho: --to: yesterday is no version of a migration\n", err)
   end)
 
+  it("refuses names that are none", function()
+    local s = prepare()
+
+    local code, _, err = s:cli("db", "new", "bad name!")
+    assert.equal(2, code)
+    assert.equal("tycho: bad name!: a migration's name has letters, digits, _ and -\n", err)
+    for _, verb in ipairs { "migrate", "status", "seed", "sync" } do
+      code, _, err = s:cli("db", verb, "--database", "reprots")
+      assert.equal(1, code)
+      assert.equal("tycho: no database is configured under the name \"reprots\": "
+        .. "set databases.reprots.url\n", err)
+    end
+  end)
+
   it("runs seeds in order, each whole or not at all", function()
     local s = prepare(nil, {
       ["seeds/1_users.lua"] = "local tx = ...\n"

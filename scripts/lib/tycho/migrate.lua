@@ -249,7 +249,7 @@ return {
 ---@return string[] files
 function migrate.create(name, opts)
   opts = options.check(opts, CREATE)
-  if type(name) ~= "string" or not name:find("^[%w_%-]+$") then
+  if not files.is_name(name) then
     error(("%s: a migration's name has letters, digits, _ and -"):format(tostring(name)), 2)
   end
   local where = opts.database or "default"

@@ -2,6 +2,7 @@
 ---
 --- The words come from core/cli/db.c: what to do, options as `--name=value`, `--`, arguments.
 
+local config = require "tycho.config"
 local database = require "tycho.db"
 local files = require "tycho._private.migration.files"
 local json = require "tycho.json"
@@ -149,6 +150,11 @@ function commands.new(call)
   if ending ~= ".lua" and ending ~= ".sql" then
     name = call.args[1]
   end
+  if not files.is_name(name) then
+    screen.fault(("%s: a migration's name has letters, digits, _ and -"):format(
+      screen.clean(name)))
+    return USAGE
+  end
   for _, file in ipairs(migrate.create(name, { database = call.database, kind = kind })) do
     screen.line("made " .. file)
   end
@@ -206,10 +212,23 @@ function commands.sync(call)
   return sync.run(call)
 end
 
+-- Also for what would not open it: a misspelt name is not a database without migrations.
+local function check_database(name)
+  if name ~= "default" and not config.get("databases", {})[name] then
+    error(("no database is configured under the name %q: set databases.%s.url"):format(name, name),
+      0)
+  end
+end
+
+local function run(call)
+  check_database(call.database)
+  return commands[call.verb](call)
+end
+
 local function main(...)
   local call = read_words(...)
   screen.open(call)
-  local ok, result = pcall(commands[call.verb], call)
+  local ok, result = pcall(run, call)
   screen.progress()
   if ok then
     return result

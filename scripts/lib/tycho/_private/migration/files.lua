@@ -38,6 +38,12 @@ function files.folder(database)
   return database == "default" and "migrations/" or ("migrations/%s/"):format(database)
 end
 
+---Can a migration have this name?
+---@return boolean
+function files.is_name(name)
+  return type(name) == "string" and name:find("^[%w_%-]+$") ~= nil
+end
+
 -- What stands between name and ending: `.down`, and a database, in either order.
 local function read_marks(part, marks)
   for mark in part:gmatch("%.([^.]*)") do
