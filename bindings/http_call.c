@@ -185,10 +185,12 @@ static void push_error_handler(lua_State *L, struct failure *failure, int error)
 
 static void give_up(struct ty_call *call)
 {
-    if (call->streaming)
+    if (call->streaming) {
+        call->gen->streams--;           /* its fiber did not start */
         call->to->end(call->req, true); /* too late for another answer */
-    else
+    } else {
         ty_answer_builtin_error(call);
+    }
 }
 
 int ty_call_answer_error(lua_State *L)
@@ -200,7 +202,8 @@ int ty_call_answer_error(lua_State *L)
     if (!call->req->aborted) { /* else nobody hears it */
         if (!is_expected(L))
             report(call, failure->co);
-        if (call->gen->handlers[TY_HANDLER_ERROR] != LUA_NOREF && !call->failing) {
+        if (call->gen->handlers[TY_HANDLER_ERROR] != LUA_NOREF && !call->failing &&
+            !call->streaming) {
             call->failing = true;
             push_error_handler(L, failure, 2);
             if (call_guarded(call->gen->vm, L, 1) == 0) {

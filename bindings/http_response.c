@@ -185,13 +185,24 @@ static bool has_events(const struct reply *reply)
     return false;
 }
 
-static void send_pieces(lua_State *L, struct ty_call *call, struct reply *reply, int iterator)
+/* To HEAD, and with these statuses, no piece would be sent: none is asked for. */
+static bool wants_pieces(const struct ty_request *req, int status)
+{
+    return req->method != TY_HEAD && status != 204 && status != 205 && status != 304;
+}
+
+/* False if that was all. */
+static bool send_pieces(lua_State *L, struct ty_call *call, struct reply *reply, int iterator)
 {
     struct ty_request *req = call->req;
     const struct ty_route_notes *notes = req->match.route ? req->match.route->data : NULL;
 
     default_type(reply, TEXT);
     check_sent(L, reply, call->to->begin(req, reply->status, reply->headers, reply->count, -1));
+    if (!wants_pieces(req, reply->status)) {
+        call->to->end(req, false);
+        return false;
+    }
     call->streaming = true;
     call->has_events = has_events(reply);
     call->gen->streams++;
@@ -211,10 +222,11 @@ static void send_pieces(lua_State *L, struct ty_call *call, struct reply *reply,
     };
     struct ty_fiber *fiber = ty_fiber_start(L, 1, &options);
     if (!fiber)
-        return; /* it has ended, and the call with it */
+        return true; /* it has ended, and the call with it */
     call->fiber = fiber;
     if (call->gen->streams_over)
         ty_fiber_cancel(fiber, "the generation was replaced");
+    return true;
 }
 
 /* True if the answer goes on in a fiber of its own, which then owns the call. */
@@ -243,8 +255,7 @@ static bool send_response(lua_State *L, struct ty_call *call, struct reply *repl
         send_text(L, call, reply, text);
         break;
     case LUA_TFUNCTION:
-        send_pieces(L, call, reply, body);
-        return true;
+        return send_pieces(L, call, reply, body);
     default:
         send_json(L, call, reply, body);
     }

@@ -103,12 +103,14 @@ static char *put_framing(char *at, struct ty_exchange *ex, uint64_t length)
     ex->is_bodiless = has_none || ex->status == 205 || ex->req.method == TY_HEAD;
     if (has_none)
         return at;
+    if (ex->status == 205) /* framed like any other, and empty */
+        return PUT(at, "Content-Length: 0\r\n");
     if (ex->mode == TY_BODY_CHUNKED)
         return PUT(at, "Transfer-Encoding: chunked\r\n");
     if (ex->mode == TY_BODY_UNTIL_CLOSE)
         return at;
     at = PUT(at, "Content-Length: ");
-    at = put_number(at, ex->status == 205 ? 0 : length);
+    at = put_number(at, length);
     return PUT(at, "\r\n");
 }
 

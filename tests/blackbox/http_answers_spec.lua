@@ -92,6 +92,20 @@ describe("answers", function()
     end
   end)
 
+  it("in pieces, of which none would be sent, are over at once", function()
+    local conn = s:connect()
+    for method, statuses in pairs { HEAD = { 200, 206 }, GET = { 204, 205, 304 } } do
+      for _, status in ipairs(statuses) do
+        local res = conn:request(method, "/endless/" .. status)
+
+        assert.equal(status, res.status)
+        assert.equal("", res.body)
+        assert.equal(0, conn:request("GET", "/asked"):json().count)
+      end
+    end
+    conn:close()
+  end)
+
   it("without content have no length and no body", function()
     local conn = s:connect()
     local none, unchanged = conn:request("GET", "/nothing"), conn:request("GET", "/unchanged")

@@ -201,6 +201,34 @@ static void head_of_a_stream_has_no_body(void **state)
     stop(&f);
 }
 
+static void a_stream_of_a_status_without_content_is_empty(void **state)
+{
+    struct fixture f;
+    struct ty_buf in = {0};
+
+    (void)state;
+    prepare(&f);
+    start(&f);
+    for (int64_t length = -1; length <= 3; length += 4) {
+        int fd = dial(&f);
+        struct ty_request *req = held(&f, fd, "GET /hold HTTP/1.1\r\nHost: a\r\n\r\n" HELLO);
+
+        ty_request_begin(req, 205, NULL, 0, length);
+        ty_request_write(req, TY_SLICE("abc"));
+        ty_request_end(req, false);
+        struct answer answer = await_answer(&f, fd, &in, 0), next = await_answer(&f, fd, &in, 0);
+
+        assert_string_equal(field(&answer, "Transfer-Encoding"), "");
+        assert_string_equal(field(&answer, "Content-Length"), "0");
+        assert_string_equal(next.body, "hello");
+        answer_close(&answer);
+        answer_close(&next);
+        close(fd);
+        ty_buf_close(&in);
+    }
+    stop(&f);
+}
+
 static void a_slow_reader_holds_the_writer_back(void **state)
 {
     enum { PIECE = 64 * 1024 };
@@ -359,6 +387,7 @@ int main(void)
         cmocka_unit_test(a_failed_answer_does_not_end_like_a_good_one),
         cmocka_unit_test(an_old_client_reads_until_the_end),
         cmocka_unit_test(head_of_a_stream_has_no_body),
+        cmocka_unit_test(a_stream_of_a_status_without_content_is_empty),
         cmocka_unit_test(a_slow_reader_holds_the_writer_back),
         cmocka_unit_test(a_large_answer_to_a_slow_reader_arrives_whole_and_in_order),
         cmocka_unit_test(a_client_that_sends_but_does_not_read_is_not_served_on),

@@ -40,6 +40,16 @@ app.get("/stream", function(req)
   end)
 end)
 
+local asked = 0
+app.get("/endless/{status}", function(req)
+  return app.response(tonumber(req.params.status), function()
+    asked = asked + 1
+    fiber.sleep(0.01)
+    return "piece\n"
+  end)
+end)
+app.get("/asked", function() return { count = asked } end)
+
 local running, most = 0, 0
 app.get("/slow", function()
   running = running + 1
