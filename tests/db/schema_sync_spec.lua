@@ -302,6 +302,23 @@ describe("tycho db sync", function()
     end)
   end
 
+  only_on("sqlite", "refuses a type that values do not fit, which SQLite would keep", function()
+    local allow = { "change-type:ss_a.n" }
+    for kind, bad in pairs { integer = "x", real = "1,5", boolean = "7", json = "{" } do
+      drop_all()
+      sync(one_column(model.text("n", { max = 9, null = true })))
+      db.exec("insert into ss_a(n) values ('1'), (null), ($1), ('0')", bad)
+      local wanted = one_column(model[kind]("n", { null = true }))
+
+      assert_step(plan_of(wanted, allow), "^! .*: 1 row of ss_a has a value there that does not")
+      db.exec("delete from ss_a where n = $1", bad)
+      sync(wanted, allow)
+
+      assert.same({}, steps(plan_of(wanted)))
+      assert.equal(3, db.value "select count(*) from ss_a")
+    end
+  end)
+
   it("keeps the rows that refer to a table whose columns it changes", function()
     sync(parent_and_child("cascade"))
     db.exec "insert into ss_a(n) values (1)"

@@ -26,18 +26,40 @@ local function add_column(db, difference)
   end
 end
 
+-- How many rows have a condition, in words; nil if there are none. `%s` in it is the column.
+local function count_words(db, difference, condition)
+  local column = quote(difference.live.was or difference.name)
+  local count = tonumber(db.value(("select count(*) from %s where %s"):format(
+    quote(difference.table), (condition:gsub("%%s", (column:gsub("%%", "%%%%")))))))
+  if count > 0 then
+    return ("%d row%s of %s %s"):format(count, count == 1 and "" or "s", difference.table,
+      count == 1 and "has" or "have"), count == 1 and "it" or "them"
+  end
+end
+
 local function change_null(db, difference)
   if difference.wanted.null then
     return nil
   end
-  local name = difference.live.was or difference.name
-  local count = tonumber(db.value(("select count(*) from %s where %s is null"):format(
-    quote(difference.table), quote(name))))
-  if count > 0 then
-    return ("%d row%s of %s %s no value there: fill %s first"):format(count,
-      count == 1 and "" or "s", difference.table, count == 1 and "has" or "have",
-      count == 1 and "it" or "them")
+  local rows, them = count_words(db, difference, "%s is null")
+  return rows and ("%s no value there: fill %s first"):format(rows, them)
+end
+
+-- Others refuse to change the type. SQLite keeps what does not fit, as it was.
+local MISFITS = {
+  INTEGER = "cast(%s as integer) <> %s",
+  REAL = "cast(%s as real) <> %s",
+  BOOLEAN = "cast(%s as integer) <> %s or cast(%s as integer) not in (0, 1)",
+  JSON = "not json_valid(%s)",
+}
+
+local function change_type(db, difference)
+  local misfit = db.system() == "sqlite" and MISFITS[difference.wanted.type_key]
+  local rows, them
+  if misfit then
+    rows, them = count_words(db, difference, ("%%s is not null and (%s)"):format(misfit))
   end
+  return rows and ("%s a value there that does not fit: change %s first"):format(rows, them)
 end
 
 -- Only what can be asked of the columns that are there already.
@@ -107,7 +129,7 @@ local function add_reference(db, difference, live, _, shapes)
 end
 
 local FIND = {
-  add_column = add_column, change_null = change_null,
+  add_column = add_column, change_null = change_null, change_type = change_type,
   add_index = add_index, change_index = add_index,
   add_check = add_check, change_check = add_check,
   add_reference = add_reference, change_reference = add_reference,
