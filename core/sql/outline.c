@@ -80,9 +80,9 @@ static bool skip_blanks(struct reader *r)
 static void skip_quoted(struct reader *r, char quote, bool escapes)
 {
     for (r->at++; r->at < r->end; r->at++) {
-        if (*r->at == '\\' && escapes && r->end - r->at > 1)
-            r->at++;
-        else if (*r->at == quote && peek(r, 1) == quote)
+        bool is_escaped = *r->at == '\\' && escapes && r->end - r->at > 1;
+
+        if (is_escaped || (*r->at == quote && peek(r, 1) == quote))
             r->at++;
         else if (*r->at == quote)
             break;
