@@ -107,9 +107,9 @@ struct ty_slice ty_request_header(const struct ty_request *req, const char *name
 void ty_request_client(const struct ty_request *req, char out[INET6_ADDRSTRLEN]);
 bool ty_request_is_secure(const struct ty_request *req);
 
-/* Adds `,"name":"target"` (without the comma when `out` is empty) for people to read: without
- * secrets in its query. */
-void ty_http_add_target(struct ty_buf *out, const char *name, struct ty_slice target);
+/* Adds `,"name":"target"` (without the comma when `fields` is empty) for people to
+ * read: without secrets in its query. */
+void ty_http_add_target(struct ty_buf *fields, const char *name, struct ty_slice target);
 
 /* Finishes the request: status line, Date, request id, Content-Length and so on are added, the body
  * is left out where HTTP forbids one. Fields Connection, Content-Length, Date, Transfer-Encoding,
