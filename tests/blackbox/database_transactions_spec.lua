@@ -279,7 +279,7 @@ each("a transaction", function(kind, module)
       if kind_of == "ok" then
         assert.is_true(there, id .. " was said to be there")
       elseif kind_of ~= "unknown_outcome" then
-        assert.equal("unavailable", kind_of)
+        assert.is_true(kind_of == "unavailable" or kind_of == "timeout", kind_of) -- not done
         assert.is_false(there, ("%d (%s) was said to have failed"):format(id,
           id % 2 == 0 and "transaction" or "single"))
       end

@@ -97,6 +97,26 @@ describe("transactions of " .. SYSTEM, function()
     end, { isolation = "repeatable read" })
   end)
 
+  it("see what others commit meanwhile as their isolation says", function()
+    if SYSTEM == "sqlite" then -- there one writes at a time
+      return
+    end
+    local function counted_twice(isolation)
+      db.exec "delete from numbers"
+      return db.transaction(function()
+        local before = db.value "select count(*) from numbers"
+        fiber.spawn(insert, 1):join()
+        return before, db.value "select count(*) from numbers"
+      end, { isolation = isolation })
+    end
+
+    assert.same({ 0, 1 }, { counted_twice "read committed" })
+    assert.same({ 0, 0 }, { counted_twice "repeatable read" })
+    assert.same({ 0, 0 }, { counted_twice(SYSTEM == "postgresql" and "serializable"
+      or "repeatable read") }) -- elsewhere a serializable one locks what it reads
+    assert.same({ 0, 1 }, { counted_twice "read committed" }) -- and nothing stays
+  end)
+
   it("run again when others made them fail, if they are told to", function()
     if SYSTEM ~= "postgresql" then
       return

@@ -282,7 +282,8 @@ local function database(name, from_replica)
     if payload ~= nil and type(payload) ~= "string" then
       blame("what is sent to a channel is a string, not a %s", type(payload))
     elseif db.system() ~= "postgresql" then
-      error(errors.new("internal", ("db: %s has no notifications"):format(db.system())), 0)
+      error(errors.new("internal", ("db: %s has no notifications"):format(db.system()),
+        { detail = "listen", public = false }), 0)
     end
     local tx = transaction.current(name)
     check(core.run(tx and handle_of(tx) or name, "exec", "select pg_notify($1, $2)", channel,
