@@ -27,6 +27,7 @@ struct client {
 struct door {
     uv_poll_t poll;
     int fd;
+    bool is_paused, is_short; /* of descriptors; that was said */
     struct control *control;
 };
 
@@ -90,14 +91,37 @@ static void accept_client(struct control *control, int fd)
     client->channel = ty_channel_new(&control->master->loop, fd, on_message, on_gone, client);
 }
 
+/* Without a free descriptor the loop would look at who waits again and again. */
+static void pause_door(struct door *door)
+{
+    if (!door->is_short)
+        ty_log_warn("host", "control socket: accepting pauses: %s", strerror(errno));
+    door->is_short = door->is_paused = true;
+    uv_poll_stop(&door->poll);
+}
+
 static void on_connection(uv_poll_t *poll, int status, int events)
 {
     struct door *door = poll->data;
     int fd;
 
     (void)status, (void)events;
-    while ((fd = accept4(door->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0)
+    while ((fd = accept4(door->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0) {
+        door->is_short = false;
         accept_client(door->control, fd);
+    }
+    if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
+        pause_door(door);
+}
+
+void ty_control_retry(struct control *control)
+{
+    struct door *door = control->door;
+
+    if (!door || !door->is_paused)
+        return;
+    door->is_paused = false;
+    uv_poll_start(&door->poll, UV_READABLE, on_connection);
 }
 
 void ty_control_progress(struct client *client, const char *text)

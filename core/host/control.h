@@ -19,6 +19,8 @@ int ty_control_reveal(struct control *control, struct ty_error *error);
 void ty_control_reclaim(struct control *control);
 /* Removes what a successor left that died before it could take the name. */
 void ty_control_sweep(const struct control *control);
+/* Now and then: it accepts again if it had run out of descriptors. */
+void ty_control_retry(struct control *control);
 /* Nobody new; removes the file if it is still ours. */
 void ty_control_close(struct control *control);
 /* Nobody at all. */

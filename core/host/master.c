@@ -253,6 +253,8 @@ static void on_tick(uv_timer_t *timer)
     uint64_t now = ty_now_ms();
 
     ty_workers_watch(master);
+    if (master->control)
+        ty_control_retry(master->control);
     if (master->notify.watchdog_ms && now - master->notified_ms >= master->notify.watchdog_ms) {
         ty_notify_send(&master->notify, "WATCHDOG=1");
         master->notified_ms = now;

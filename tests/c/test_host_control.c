@@ -1,5 +1,7 @@
+#define _GNU_SOURCE /* prlimit */
 #include "support/server.h"
 
+#include <sys/resource.h>
 #include <sys/un.h>
 
 static void a_command_that_is_none_is_refused(void **state)
@@ -190,6 +192,35 @@ static void connections_are_bounded(void **state)
     wait_for(status_of(server, "/pid") == server->pid);
 }
 
+/* The lowest number that none of its descriptors has. */
+static unsigned free_descriptor(int pid)
+{
+    char path[64];
+    unsigned fd = 0;
+
+    do
+        snprintf(path, sizeof(path), "/proc/%d/fd/%u", pid, fd);
+    while (access(path, F_OK) == 0 && ++fd);
+    return fd;
+}
+
+static void a_client_waits_while_no_descriptor_is_free(void **state)
+{
+    struct server *server = *state;
+    struct rlimit before, none;
+
+    server_start(server, "workers=1");
+    assert_int_equal(prlimit(server->pid, RLIMIT_NOFILE, NULL, &before), 0);
+    none = (struct rlimit){free_descriptor(server->pid), before.rlim_max};
+    assert_int_equal(prlimit(server->pid, RLIMIT_NOFILE, &none, NULL), 0);
+    int fd = dial_control();
+    wait_for(strstr(get_file(server, "err"), "accepting pauses: Too many open files"));
+    assert_int_equal(prlimit(server->pid, RLIMIT_NOFILE, &before, NULL), 0);
+
+    assert_int_equal(command(server, "{\"command\":\"status\"}"), 0);
+    close(fd);
+}
+
 static int host_tests(void)
 {
     const struct CMUnitTest tests[] = {
@@ -206,6 +237,7 @@ static int host_tests(void)
         WITH_FOLDER(stop_stops),
         WITH_FOLDER(who_asked_for_a_reload_may_go),
         WITH_FOLDER(connections_are_bounded),
+        WITH_FOLDER(a_client_waits_while_no_descriptor_is_free),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
