@@ -53,10 +53,19 @@ describe("s.string", function()
     assert.equal("# pattern", fault(code, "AB12\n"))
   end)
 
+  it("tells an anchor from the character", function()
+    local texts = { ["^a$"] = "a", ["5%%$"] = "5%", ["5%%%$"] = "5%$", ["a$b"] = "a$b" }
+    for pattern, text in pairs(texts) do
+      assert.equal(text, s.check(s.string { pattern = pattern }, text))
+      assert.equal("# pattern", fault(s.string { pattern = pattern }, text .. "$"))
+    end
+  end)
+
   it("refuses patterns that hostile text makes slow, where they are written", function()
     assert.matches("schema_spec.lua:%d+: s.string: the pattern has more than two unbounded",
       message_of(function() s.string { pattern = ".-.-.-x" } end))
-    for _, pattern in ipairs { "(a)", "%b()", "%f[a]", "a%1", "[a", "é" } do
+    for _, pattern in ipairs { "(a)", "%b()", "%f[a]", "a%1", "[a", "é", "a%", "%", "[%",
+      ("a?"):rep(13) } do
       assert.matches("which a schema may not", message_of(function()
         s.string { pattern = pattern }
       end))

@@ -1,9 +1,10 @@
 --- Lua patterns in schemas: only those whose cost is bounded, and what they are in JSON Schema.
 ---
---- A pattern describes the whole string. Backtracking over more than two unbounded repetitions
---- could take minutes on hostile input, and `%b`, `%f` and captures have no counterpart in the
---- regular expressions of JSON Schema: these are refused where the schema is written.
-local UNBOUNDED_MAX = 2
+--- A pattern describes the whole string. Backtracking over more than two unbounded repetitions, or
+--- over dozens of optional items, could take minutes on hostile input, and `%b`, `%f` and captures
+--- have no counterpart in the regular expressions of JSON Schema: these are refused where the schema
+--- is written.
+local UNBOUNDED_MAX, OPTIONAL_MAX = 2, 12
 
 -- Lua class -> the inside of a bracket expression of ECMA-262.
 local CLASSES = {
@@ -18,7 +19,9 @@ end
 
 -- After a `%`: returns the item, or nil and what is wrong.
 local function escaped(char, inside)
-  if not char:find("%a") then
+  if char == "" then
+    return nil, "a % without a character behind it"
+  elseif not char:find("%a") then
     return not char:find("%d") and literal(char) or nil, "%" .. char
   end
   local class = CLASSES[char:lower()]
@@ -76,12 +79,19 @@ local function item_at(pattern, i)
   return literal(char), i
 end
 
+-- A `$` behind an escape, which `%%` is none, means itself.
+local function without_anchors(pattern)
+  local body = pattern:gsub("^%^", "")
+  local escapes = body:match("(%%*)%$$")
+  return escapes and #escapes % 2 == 0 and body:sub(1, -2) or body
+end
+
 ---@param pattern string a Lua pattern for the whole string; `^` and `$` may be left out
 ---@return string? anchored the Lua pattern to use; nil if it is refused
 ---@return string regex for JSON Schema, or what is refused
 return function(pattern)
-  local body = pattern:gsub("^%^", ""):gsub("([^%%])%$$", "%1"):gsub("^%$$", "")
-  local regex, unbounded, i = "", 0, 1
+  local body = without_anchors(pattern)
+  local regex, unbounded, optional, i = "", 0, 0, 1
   while i <= #body do
     local item, last = item_at(body, i)
     if not item then
@@ -90,13 +100,19 @@ return function(pattern)
     local repetition = REPETITIONS[body:sub(last + 1, last + 1)]
     if repetition then
       last = last + 1
-      unbounded = unbounded + (repetition == "?" and 0 or 1)
+      if repetition == "?" then
+        optional = optional + 1
+      else
+        unbounded = unbounded + 1
+      end
     end
     regex = regex .. item .. (repetition or "")
     i = last + 1
   end
   if unbounded > UNBOUNDED_MAX then
     return nil, "more than two unbounded repetitions (*, +, -)"
+  elseif optional > OPTIONAL_MAX then
+    return nil, "more than twelve optional items (?)"
   end
   return "^" .. body .. "$", "^" .. regex .. "$"
 end
