@@ -2,8 +2,8 @@
 ---
 --- A pattern describes the whole string. Backtracking over more than two unbounded repetitions, or
 --- over dozens of optional items, could take minutes on hostile input, and `%b`, `%f` and captures
---- have no counterpart in the regular expressions of JSON Schema: these are refused where the schema
---- is written.
+--- have no counterpart in the regular expressions of JSON Schema: these are refused where the
+--- schema is written.
 local UNBOUNDED_MAX, OPTIONAL_MAX = 2, 12
 
 -- Lua class -> the inside of a bracket expression of ECMA-262.
