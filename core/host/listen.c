@@ -213,6 +213,16 @@ int ty_listeners_open(struct listeners *listeners, int backlog, struct ty_error 
     return 0;
 }
 
+/* Hears only whose segments have `least` hops left: of 255 only the few who begin with as many. An
+ * IPv6 socket may take IPv4, too; one of IPv4 does not know the second option. */
+static void hear_from(int fd, int least)
+{
+    setsockopt(fd, IPPROTO_IP, IP_MINTTL, &least, sizeof(least));
+    setsockopt(fd, IPPROTO_IPV6, IPV6_MINHOPCOUNT, &least, sizeof(least));
+}
+
+/* Some kernels let none but an administrator filter. What anybody may do is to ask for more hops
+ * left than a client's first segment has; only, connections inherit that from their listener. */
 void ty_listeners_refuse(struct listeners *listeners)
 {
     /* The filter sees the TCP header. Segments with SYN are dropped, the rest goes on: handshakes
@@ -226,15 +236,19 @@ void ty_listeners_refuse(struct listeners *listeners)
     const struct sock_fprog program = {sizeof(code) / sizeof(*code), code};
 
     for (unsigned i = 0; i < listeners->count; i++)
-        setsockopt(listeners->fds[i], SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program));
+        if (setsockopt(listeners->fds[i], SOL_SOCKET, SO_ATTACH_FILTER, &program,
+                       sizeof(program)) != 0)
+            hear_from(listeners->fds[i], 255);
 }
 
 void ty_listeners_welcome(struct listeners *listeners)
 {
     int nothing = 0;
 
-    for (unsigned i = 0; i < listeners->count; i++)
+    for (unsigned i = 0; i < listeners->count; i++) {
         setsockopt(listeners->fds[i], SOL_SOCKET, SO_DETACH_FILTER, &nothing, sizeof(nothing));
+        hear_from(listeners->fds[i], 0);
+    }
 }
 
 bool ty_listener_has_waiting(int fd)

@@ -45,7 +45,8 @@ int ty_listeners_open(struct listeners *listeners, int backlog, struct ty_error 
 
 /* From now on connection attempts get no answer, while connections that were already
  * established can still be accepted: closing a socket resets those, so refuse, accept, close.
- * The filter is the socket's: whoever else has it is shut off as well. */
+ * What refuses is the socket's: whoever else has it is shut off as well. Those who accept call
+ * ty_http_server_last_call(). */
 void ty_listeners_refuse(struct listeners *listeners);
 void ty_listeners_welcome(struct listeners *listeners); /* the opposite */
 

@@ -104,6 +104,7 @@ void ty_web_stop(struct web *web, uint64_t timeout_ms, bool with_others)
         return;
     }
     ty_web_report_health(web, false);
+    ty_http_server_last_call(web->server);
     web->is_accepting_all = with_others;
     if (with_others)
         ty_web_accept_all(web);

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -65,6 +66,25 @@ static bool has_fd_to_spare(int any)
     return !would_take_reserve(fd);
 }
 
+/* The opposite of how a socket refuses without a filter. */
+static void hear_all(int fd)
+{
+    int least = 0;
+
+    setsockopt(fd, IPPROTO_IP, IP_MINTTL, &least, sizeof(least));
+    setsockopt(fd, IPPROTO_IPV6, IPV6_MINHOPCOUNT, &least, sizeof(least));
+}
+
+void ty_http_server_last_call(struct ty_http_server *server)
+{
+    int fd;
+
+    server->is_last_call = true;
+    for (struct ty_http_conn *conn = server->conns; conn; conn = conn->next)
+        if (uv_fileno((uv_handle_t *)&conn->tcp, &fd) == 0)
+            hear_all(fd);
+}
+
 /* False when there is nothing more to accept now. */
 static bool accept_one(struct ty_listener *listener)
 {
@@ -87,6 +107,8 @@ static bool accept_one(struct ty_listener *listener)
         }
         return errno == EINTR || errno == ECONNABORTED;
     }
+    if (server->is_last_call)
+        hear_all(fd);
     ty_address_from(&peer, (const struct sockaddr *)&from);
     ty_conn_open(server, fd, &peer);
 

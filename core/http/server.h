@@ -41,6 +41,7 @@ struct ty_http_server {
     uv_timer_t accept_timer; /* back-off */
     bool is_accept_paused;
     bool is_short_of_fds;
+    bool is_last_call;
 
     struct ty_admission admission;
     struct ty_wheel wheel;

@@ -199,6 +199,11 @@ void ty_http_server_set_site(struct ty_http_server *server, struct ty_site *site
 int ty_http_server_accept(struct ty_http_server *server, int fd);
 void ty_http_server_unaccept(struct ty_http_server *server, int fd);
 
+/* The sockets have been told to refuse whoever comes (core/host/listen.h). Connections that were
+ * half made may have that from them and hear nothing: from now on this is taken from those that are
+ * here and from those that are still accepted. */
+void ty_http_server_last_call(struct ty_http_server *server);
+
 /* Stops accepting, closes idle connections, answers the rest with `Connection: close`; then `done`.
  */
 void ty_http_server_drain(struct ty_http_server *server, void (*done)(void *arg), void *arg);
