@@ -120,6 +120,18 @@ static unsigned line_of(const char *text, const char *at)
     return line;
 }
 
+/* `handle` is NULL for a comment. */
+static int step_to_end(struct ty_sqlite_conn *conn, struct ty_sql_op *op, sqlite3_stmt *handle)
+{
+    int code = SQLITE_DONE;
+
+    if (sqlite3_bind_parameter_count(handle) > 0)
+        return ty_sqlite_fail(op, TY_ERR_INTERNAL, "placeholder", "a script has no placeholders");
+    while (handle && (code = sqlite3_step(handle)) == SQLITE_ROW)
+        ;
+    return code == SQLITE_DONE ? 0 : ty_sqlite_fail_code(conn, op, code);
+}
+
 static int run_each(struct ty_sqlite_conn *conn, struct ty_sql_op *op)
 {
     const char *next = op->sql;
@@ -131,18 +143,13 @@ static int run_each(struct ty_sqlite_conn *conn, struct ty_sql_op *op)
         op->statement = next;
         conn->refusal = NULL;
         int code = sqlite3_prepare_v2(conn->handle, next, -1, &handle, &next);
-        if (code == SQLITE_OK && handle) {
-            while ((code = sqlite3_step(handle)) == SQLITE_ROW)
-                ;
-            code = code == SQLITE_DONE ? SQLITE_OK : code;
-        }
-        if (code != SQLITE_OK) {
-            ty_sqlite_fail_code(conn, op, code); /* before the message is gone */
-            op->line = line_of(op->sql, op->statement);
-        }
+        int status =
+            code == SQLITE_OK ? step_to_end(conn, op, handle) : ty_sqlite_fail_code(conn, op, code);
         sqlite3_finalize(handle);
-        if (code != SQLITE_OK)
+        if (status < 0) {
+            op->line = line_of(op->sql, op->statement);
             return -1;
+        }
     }
     op->statement = NULL;
     return 0;

@@ -312,5 +312,15 @@ describe("tycho.db on " .. support.system, function()
 
       assert.equal(2, db.value("select count(*) from people"))
     end)
+
+    it("have no placeholders, which nothing could fill", function()
+      local err = support.failure(db.script, [[
+        insert into people(email) values ('a');
+        insert into people(email, age) values ('b', $1);
+      ]])
+
+      assert.equal("internal", err.kind)
+      assert.equal(0, db.value("select count(*) from people"))
+    end)
   end)
 end)
