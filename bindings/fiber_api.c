@@ -12,7 +12,7 @@
 #include "tycho/log.h"
 #include "tycho/memory.h"
 
-enum { SHOWN_LINE = 256 };
+enum { SHOWN_LINE = 256, FOREVER = 1000000000 /* seconds */ };
 
 static struct ty_fiber *check_running(lua_State *L)
 {
@@ -218,10 +218,12 @@ static int l_narrow(lua_State *L)
     struct ty_fiber *fiber = check_running(L);
     uint64_t old = fiber->deadline_ms;
 
-    luaL_argcheck(L, seconds >= 0 && seconds < 1e9, 1, "must be a number of seconds, not negative");
-    uint64_t due = ty_now_ms() + (uint64_t)(seconds * 1000 + 0.5);
-    if (!old || due < old)
-        fiber->deadline_ms = due;
+    luaL_argcheck(L, seconds >= 0, 1, "must be a number of seconds, not negative");
+    if (seconds < FOREVER) {
+        uint64_t due = ty_now_ms() + (uint64_t)(seconds * 1000 + 0.5);
+        if (!old || due < old)
+            fiber->deadline_ms = due;
+    }
     lua_pushnumber(L, (double)old);
     return 1;
 }
