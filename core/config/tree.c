@@ -5,7 +5,9 @@
 
 #include "tycho/memory.h"
 
-enum { DEPTH_MAX = 64, NO_TEXT = UINT32_MAX };
+enum { DEPTH_MAX = 64 };
+
+#define NO_TEXT UINT32_MAX
 
 struct ty_node *ty_node_new(enum ty_node_type type, const char *name, const char *text,
                             const char *origin)
