@@ -177,15 +177,14 @@ static bool refuse(struct ty_pool *pool, struct ty_sql_op *op)
     struct ty_pool_state_ *state = pool->state;
 
     op->db = &pool->sql;
-    if (state->closing) {
+    if (!state->closing && !state->circuit.open)
+        return false;
+    if (state->closing)
         pool_fail(pool, op, TY_ERR_UNAVAILABLE, "pool.closed", "the database is being closed");
-        return true;
-    }
-    if (state->circuit.open) {
+    else
         pool_fail_as(pool, op, &state->circuit.reason);
-        return true;
-    }
-    return false;
+    ty_sql_count_op(pool->figures, op);
+    return true;
 }
 
 void ty_pool_start(struct ty_sql *db, struct ty_sql_op *op)
@@ -235,6 +234,7 @@ void ty_pool_cancel(struct ty_sql_op *op)
             op->wait_ns += waited;
             ty_sql_count_wait(pool->figures, waited, false);
             pool_fail_cancelled(pool, op);
+            ty_sql_count_op(pool->figures, op);
         }
     } else if (op->place == WHERE_TX) {
         if (pool_tx_remove((struct ty_pool_tx *)op->tx, op))

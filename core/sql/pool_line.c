@@ -15,6 +15,7 @@ static void give_up(struct ty_pool *pool, struct ty_sql_op *op, const char *deta
     op->wait_ns += waited;
     ty_sql_count_wait(pool->figures, waited, true);
     pool_fail(pool, op, TY_ERR_UNAVAILABLE, detail, why);
+    ty_sql_count_op(pool->figures, op);
 }
 
 void pool_wait(struct ty_pool *pool, struct ty_sql_op *op, bool share)
@@ -106,6 +107,7 @@ static void fail_in(struct ty_pool *pool, struct pool_line *line, const struct t
         op->wait_ns += waited;
         ty_sql_count_wait(pool->figures, waited, true);
         pool_fail_as(pool, op, error);
+        ty_sql_count_op(pool->figures, op);
     }
 }
 

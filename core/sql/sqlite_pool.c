@@ -87,6 +87,7 @@ static void give_up(struct ty_sqlite *db, struct ty_sql_op *op, const char *deta
 {
     count_wait(db, op, true);
     ty_sqlite_fail(op, TY_ERR_UNAVAILABLE, detail, "%s: %s", db->name, why);
+    ty_sql_count_op(db->figures, op);
     ty_sqlite_finish_later(op);
 }
 
@@ -332,10 +333,10 @@ struct ty_sql_tx *ty_sqlite_begin(struct ty_sql *sql, struct ty_sql_op *op)
 void ty_sqlite_cancel(struct ty_sql_op *op)
 {
     struct ty_sqlite *db = ty_sqlite_of(op);
-    bool removed = false;
+    bool removed = false, was_waiting = op->place == PLACE_QUEUE;
 
     atomic_store(&op->cancelled, true);
-    if (op->place == PLACE_QUEUE) {
+    if (was_waiting) {
         removed = remove_from(&db->for_writer, op) || remove_from(&db->for_readers, op);
         count_wait(db, op, false);
     } else if (op->place == PLACE_TX) {
@@ -345,6 +346,8 @@ void ty_sqlite_cancel(struct ty_sql_op *op)
         return;
     ty_sqlite_count_conns(db);
     ty_sqlite_fail(op, TY_ERR_CANCELLED, "SQLITE_INTERRUPT", "cancelled");
+    if (was_waiting)
+        ty_sql_count_op(db->figures, op);
     ty_sqlite_finish_later(op);
 }
 

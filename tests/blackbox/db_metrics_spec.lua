@@ -1,6 +1,7 @@
 -- What is measured and logged of databases: under the same names on each of them.
 
 local clock = require "tests.blackbox.support.clock"
+local database = require "tests.blackbox.support.database"
 local fiber = require "tycho.fiber"
 local mariadb = require "tests.blackbox.support.mariadb"
 local postgres = require "tests.blackbox.support.postgres"
@@ -74,12 +75,14 @@ local KINDS = {
   postgresql = {
     url = function() local s = postgres.shared() return s:url(s:create()) end,
     missing = postgres.missing,
+    start = postgres.start,
     slow = "select pg_sleep(0.1), 'CANARY'",
     outline = "select pg_sleep(?), ?",
   },
   mysql = {
     url = function() local s = mariadb.shared() return s:url(s:create()) end,
     missing = mariadb.missing,
+    start = mariadb.start,
     slow = "select sleep(0.1), 'CANARY'",
     outline = "select sleep(?), ?",
   },
@@ -91,7 +94,7 @@ local ROWS = "db_client_response_returned_rows_"
 
 local function start(kind, settings)
   settings = settings or {}
-  settings.url = KINDS[kind].url()
+  settings.url = settings.url or KINDS[kind].url()
   local s = server.start {
     scripts = { ["app/main.lua"] = (APP:gsub("SLOW", (KINDS[kind].slow:gsub("%%", "%%%%")))) },
     config = { databases = { default = settings } },
@@ -118,7 +121,10 @@ for kind, how in pairs(KINDS) do
       return it("is tested", function() pending(missing) end)
     end
 
-    after_each(server.clean_up)
+    after_each(function()
+      server.clean_up()
+      database.clean_up()
+    end)
 
     it("count operations by name and error", function()
       local s = start(kind)
@@ -190,6 +196,15 @@ for kind, how in pairs(KINDS) do
 
       assert.equal(1, grown "db_client_connection_wait_time_seconds_count")
       assert.equal(0, grown "db_client_connection_timeouts_total")
+      assert.equal(1, grown(OPERATIONS, { error_type = "cancelled" }))
+    end)
+
+    it("know of those who waited in vain", function()
+      local s = start(kind, { pool_max = 1, pipelines = 1, readers = 1, wait_timeout = "10ms" })
+      local grown = count(s, function() assert.equal(503, s:request("GET", "/line").status) end)
+
+      assert.equal(1, grown "db_client_connection_timeouts_total")
+      assert.equal(1, grown(OPERATIONS, { error_type = "unavailable" }))
     end)
 
     it("have a bounded number of series", function()
@@ -221,6 +236,21 @@ for kind, how in pairs(KINDS) do
       assert.matches('"request_id":"%x+"', s:log():match "[^\n]*slow statement[^\n]*")
       assert.is_nil(s:log():find "CANARY")
     end)
+
+    if kind ~= "sqlite" then
+      it("know of those who were refused while the server was away", function()
+        local alone = how.start()
+        local s = start(kind, { url = alone:url(alone:create()) })
+        alone:kill()
+        local grown = count(s, function()
+          for _ = 1, 10 do
+            assert.equal(503, s:request("GET", "/some").status)
+          end
+        end)
+
+        assert.is_true(grown(OPERATIONS, { error_type = "unavailable" }) >= 9)
+      end)
+    end
 
     if kind == "postgresql" then
       it("are beside a log that has nothing of what is copied", function()
