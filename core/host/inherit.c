@@ -26,6 +26,7 @@ struct inheritance {
     int fds[TY_SHM_SLOTS_MAX + 1];
     struct listen_legacy web, admin;
     int ledger_fd; /* negative: there is none */
+    int said_fd;   /* what our standard error was: the predecessor reads it; negative: closed */
     int pid;       /* of the predecessor */
     bool is_ready; /* said, and not yet called */
 };
@@ -72,6 +73,7 @@ struct inheritance *ty_inheritance_find(void)
         free(inheritance);
         return NULL;
     }
+    inheritance->said_fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
     dup2(UPGRADE_STDERR_FD, STDERR_FILENO);
     close(UPGRADE_STDERR_FD);
     fcntl(CHILD_CHANNEL_FD, F_SETFD, FD_CLOEXEC);
@@ -180,10 +182,18 @@ static void on_gone(struct ty_channel *channel, void *arg)
         take_over(inheritance);
 }
 
+int ty_inheritance_voice(const struct inheritance *inheritance)
+{
+    return inheritance && inheritance->said_fd >= 0 ? inheritance->said_fd : STDERR_FILENO;
+}
+
 void ty_inheritance_open(struct master *master)
 {
     struct inheritance *inheritance = master->inheritance;
 
+    if (inheritance->said_fd >= 0)
+        close(inheritance->said_fd);
+    inheritance->said_fd = -1;
     inheritance->master = master;
     inheritance->channel =
         ty_channel_new(&master->loop, CHILD_CHANNEL_FD, on_message, on_gone, inheritance);

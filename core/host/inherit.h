@@ -12,6 +12,9 @@
 /* NULL: nobody has left us anything. Puts standard error, which our predecessor reads until then,
  * back in its place. Call it once, before anything else is opened. */
 struct inheritance *ty_inheritance_find(void);
+/* Where a line goes that says why there is not even a beginning: to the predecessor, until
+ * ty_inheritance_open(); without one to standard error. */
+int ty_inheritance_voice(const struct inheritance *inheritance);
 /* Talks to the predecessor from now on. */
 void ty_inheritance_open(struct master *master);
 /* Hangs up; it may be NULL. Memory goes in ty_inheritance_free(). */

@@ -290,22 +290,16 @@ static unsigned count_workers(const struct ty_config *config)
 }
 
 /* The soft limit is for programs that use select(); each connection is a descriptor. Workers
- * inherit it. */
-static bool raise_file_limit(void)
+ * inherit it. Returns what it is now. */
+static int raise_file_limit(void)
 {
     struct rlimit limit;
 
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-        return true;
+        return FILES_MAX;
     limit.rlim_cur = limit.rlim_max < FILES_MAX ? limit.rlim_max : FILES_MAX;
     setrlimit(RLIMIT_NOFILE, &limit);
-    if (limit.rlim_cur >= FILES_MIN)
-        return true;
-    fprintf(stderr,
-            "tycho: a process may open %d files only; at least %d are needed (ulimit -n, "
-            "LimitNOFILE=)\n",
-            (int)limit.rlim_cur, FILES_MIN);
-    return false;
+    return (int)limit.rlim_cur;
 }
 
 static void free_all(struct master *master)
@@ -332,25 +326,54 @@ static void free_all(struct master *master)
     free(master);
 }
 
+/* What nothing can be done without; false, and said, if it is not to be had. */
+static bool has_means(const struct ty_config *config, const struct inheritance *inheritance)
+{
+    const struct ty_crash_options crash = {.who = "the master", .role = "master"};
+    int voice = ty_inheritance_voice(inheritance), files;
+    int status = ty_settings_open_log(config, "master");
+
+    if (status != 0) {
+        dprintf(voice, "tycho: log file %s: %s (log.path)\n", ty_config_str(config, "log.path"),
+                strerror(-status));
+        return false;
+    }
+    ty_crash_open(&crash);
+    ty_crash_allow_cores(ty_config_bool(config, "host.core_dumps"));
+    files = raise_file_limit();
+    if (files < FILES_MIN)
+        dprintf(voice,
+                "tycho: a process may open %d files only; at least %d are needed (ulimit -n, "
+                "LimitNOFILE=)\n",
+                files, FILES_MIN);
+    return files >= FILES_MIN;
+}
+
+static bool share_memory(struct master *master)
+{
+    master->shm = ty_shm_create(master->worker_count);
+    master->ledger_fd = ty_inheritance_ledger(master->inheritance);
+    if (master->shm && master->ledger_fd < 0)
+        master->ledger_fd = ty_sql_ledger_create();
+    if (master->shm && master->ledger_fd >= 0)
+        return true;
+    dprintf(ty_inheritance_voice(master->inheritance), "tycho: no shared memory: %s\n",
+            strerror(errno));
+    return false;
+}
+
 int ty_host_serve(const struct ty_host_options *options, const struct ty_engine *engine)
 {
     struct inheritance *inheritance = ty_inheritance_find();
     struct master *master;
     struct ty_error error = {0};
-    int status = ty_settings_open_log(options->config, "master");
-
-    const struct ty_crash_options crash = {.who = "the master", .role = "master"};
+    int status;
 
     (void)engine; /* the master runs no scripts */
-    if (status != 0) {
-        fprintf(stderr, "tycho: log file %s: %s (log.path)\n",
-                ty_config_str(options->config, "log.path"), strerror(-status));
+    if (!has_means(options->config, inheritance)) {
+        ty_inheritance_free(inheritance);
         return 1;
     }
-    ty_crash_open(&crash);
-    ty_crash_allow_cores(ty_config_bool(options->config, "host.core_dumps"));
-    if (!raise_file_limit())
-        return 1;
     master = ty_zalloc(sizeof(*master));
     master->options = options;
     master->config = ty_config_ref(options->config);
@@ -359,18 +382,8 @@ int ty_host_serve(const struct ty_host_options *options, const struct ty_engine 
     master->program = ty_upgrade_program(options->argv[0]);
     master->worker_count = count_workers(options->config);
     master->started_ms = ty_now_ms();
-    master->shm = ty_shm_create(master->worker_count);
-    if (!master->shm) {
-        fprintf(stderr, "tycho: no shared memory: %s\n", strerror(errno));
+    if (!share_memory(master))
         return 1;
-    }
-    master->ledger_fd = ty_inheritance_ledger(inheritance);
-    if (master->ledger_fd < 0)
-        master->ledger_fd = ty_sql_ledger_create();
-    if (master->ledger_fd < 0) {
-        fprintf(stderr, "tycho: no shared memory: %s\n", strerror(errno));
-        return 1;
-    }
     ty_metrics_attach(ty_shm_metrics(master->shm), 0);
     uv_loop_init(&master->loop);
     ty_notify_open(&master->notify);

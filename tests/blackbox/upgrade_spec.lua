@@ -276,6 +276,16 @@ describe("an upgrade to a program that", function()
     assert.is_truthy(said:find("app/main.lua:", 1, true), said)
   end)
 
+  it("cannot write its log is given up, and says why", function()
+    local s = upgrade.start()
+    local conf = fs.read(s.folder .. "/conf/tycho.yaml")
+    local changed, count = conf:gsub("/tycho%.log", "/nowhere/tycho.log")
+    assert.equal(1, count)
+    fs.write(s.folder .. "/conf/tycho.yaml", changed)
+
+    assert.matches("log file .*/nowhere/tycho%.log: No such file or directory", refused(s))
+  end)
+
   it("is still getting ready is the only one, and reloads wait for another time", function()
     local s = upgrade.start()
     local command = upgrade.begin(s, "--program", upgrade.late_program(s, 1))
