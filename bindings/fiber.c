@@ -16,7 +16,7 @@
 #include "tycho/metrics.h"
 #include "vm.h"
 
-enum { POOL_MAX = 256, REFUSALS_MAX = 1000 };
+enum { POOL_MAX = 256, REFUSALS_MAX = 1000, ZEROS_IN_A_ROW = 8 };
 
 char ty_park_token; /* its address marks our yields, see tycho/coroutine.lua */
 
@@ -455,6 +455,10 @@ static void start_timer(struct ty_fiber *fiber, double timeout)
         if (left < limit)
             limit = left;
     }
+    /* The loop runs timers that are due at once until there are no more of them; one that is due a
+     * little later lets it look at the network in between. */
+    if (limit == 0 && ++fiber->set->zeros % ZEROS_IN_A_ROW == 0)
+        limit = 1;
     if (limit != UINT64_MAX) {
         uv_update_time(fiber->set->loop);
         uv_timer_start(&fiber->timer, on_timer, limit, 0);

@@ -47,6 +47,7 @@ struct ty_fibers {
     struct ty_fiber *pool;
     size_t count, pooled, max;
     struct ty_series *refused;
+    unsigned zeros;   /* waits that were over at once */
     uv_timer_t timer; /* delivers `idle` from the loop */
     void (*idle)(void *arg);
     void *idle_arg;

@@ -40,6 +40,17 @@ app.get("/shielded", { timeout = 0.05 }, function()
   return {}
 end)
 app.get("/ended", function() return ended end)
+
+local go_on
+app.get("/busy", function()
+  go_on = true
+  while go_on do fiber.sleep(0) end
+  return { rested = true }
+end)
+app.get("/enough", function()
+  go_on = false
+  return {}
+end)
 ]]
 
 local LINE = 0
@@ -141,6 +152,16 @@ describe("a request that waits", function()
 
     assert.is_true(res.status == 200 or res.status == 504)
     assert.is_true(s:request("GET", "/ended"):json().shielded)
+  end)
+
+  it("for nothing but its turn lets others have theirs, also those at the network", function()
+    local conn = s:connect()
+    conn:send "GET /busy HTTP/1.1\r\nHost: a\r\n\r\n"
+    clock.eventually(function() return #fibers() == 1 end)
+
+    assert.equal(200, s:request("GET", "/enough").status)
+    assert.is_true(conn:receive():json().rested)
+    conn:close()
   end)
 
   it("leaves no fiber behind after a storm of clients that leave", function()
