@@ -186,9 +186,20 @@ static int l_ear_gc(lua_State *L)
     return 0;
 }
 
+static int push_ended(lua_State *L, void *arg)
+{
+    (void)arg;
+    return ty_push_error(L, TY_ERR_INTERNAL, "listener", "db: the fiber that listened has ended");
+}
+
+/* Another fiber may wait for it: its owner, to whom it was given. */
 static void on_fiber_end(struct ty_fiber_end *end)
 {
-    close_ear((struct ear *)((char *)end - offsetof(struct ear, end)));
+    struct ear *ear = (struct ear *)((char *)end - offsetof(struct ear, end));
+
+    close_ear(ear);
+    if (ear->waits || ear->wants_on)
+        wake(ear, push_ended);
 }
 
 static struct ear *push_ear(lua_State *L, const char *channel, size_t len)

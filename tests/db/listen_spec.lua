@@ -109,6 +109,23 @@ describe("notifications of " .. support.system, function()
     assert.is_true(listening() <= 1)
   end)
 
+  it("are over for others who wait, too, when the fiber that listens ends", function()
+    local listener
+    local child = fiber.spawn(function()
+      listener = db.listen "news"
+      fiber.sleep(0.1)
+    end)
+    while not listener do
+      fiber.sleep(0.01)
+    end
+
+    local err = support.failure(fiber.timeout, 20, listener.next, listener)
+    assert.equal("internal", err.kind)
+    assert.matches("the fiber that listened has ended", err.message)
+    child:join()
+    assert.matches("the listener is closed", support.fault(listener.next, listener, 0))
+  end)
+
   it("are not closed under whoever waits for them", function()
     local listener = db.listen "news"
     local waiter = fiber.spawn(function() return listener:next(5).payload end)

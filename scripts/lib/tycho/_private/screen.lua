@@ -16,10 +16,16 @@ end
 ---@param text any
 ---@return string
 function screen.clean(text)
-  return (tostring(text):gsub("[%z\1-\9\11-\31\127]", "?"))
+  text = tostring(text):gsub("[%z\1-\9\11-\31\127]", "?")
+  return (text:gsub("\194[\128-\159]", "?")) -- the control characters of ISO 8859, in UTF-8
 end
 
 local clean = screen.clean
+
+-- On one line, whatever a name holds.
+local function cell_of(value)
+  return (clean(value):gsub("\n", "?"))
+end
 
 ---Text in a style, where that shows.
 ---@param style "bold"|"dim"|"red"|"green"|"yellow"
@@ -81,13 +87,13 @@ function screen.table(rows)
   local widths = {}
   for _, row in ipairs(rows) do
     for i, cell in ipairs(row) do
-      widths[i] = math.max(widths[i] or 0, #clean(cell))
+      widths[i] = math.max(widths[i] or 0, #cell_of(cell))
     end
   end
   for n, row in ipairs(rows) do
     local cells = {}
     for i, cell in ipairs(row) do
-      local text = clean(cell)
+      local text = cell_of(cell)
       cells[i] = i == #row and text or text .. (" "):rep(widths[i] - #text)
     end
     local line = table.concat(cells, "  ")
