@@ -43,6 +43,8 @@ local PARTS = {
   "PATCH /o HTTP/1.1\r\nTransfer-Encoding:chunked\r\nHost: a\r\n\r\n00000a\r\n0\r\n\r\nGET /\r\n"
     .. "0\r\n\r\n",
   "GET /old HTTP/1.0\r\n\r\n",
+  "GET /kept HTTP/1.0\r\nConnection:\tx\t,keep-alive\t\r\n\r\n",
+  "PUT /tabs HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: \tchunked \t\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
   "GET /last HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
 }
 

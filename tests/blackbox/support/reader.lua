@@ -14,14 +14,13 @@ local function misfit(text, at)
   return text:find("\r\n", at, true) and BAD or PARTIAL
 end
 
-local FRAMING = { ["content-length"] = true, ["transfer-encoding"] = true }
-
 -- What is wrong with a field, if anything.
 local function fault_of(name, value)
   if value:find "[%z\1-\8\10-\31\127]" then
     return BAD
   end
-  return FRAMING[name] and value:find "\t" and UNSURE or nil -- a blank to be strict about, or not
+  -- a blank to be strict about, or not
+  return name == "content-length" and value:find "\t" and UNSURE or nil
 end
 
 local function read_fields(text, at)
