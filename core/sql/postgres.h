@@ -69,6 +69,7 @@ struct ty_pg_text {
     uint64_t mean_ns;
     unsigned runs;
     bool judged, changes_session;
+    bool allowed; /* others may send it: it is none of ours, as "begin" is */
     uint32_t hash;
     size_t len;
     char *sql;

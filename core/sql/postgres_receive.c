@@ -290,13 +290,19 @@ static void on_end_of_answer(struct ty_pg_conn *conn)
     }
 }
 
+/* What was refused has no answer: it is told from the loop. */
+static bool awaits_answer(struct ty_pg_conn *conn)
+{
+    return conn->ring_count > 0 && ty_pg_front(conn)->what != TY_PG_REFUSED;
+}
+
 /* Was there anything? */
 static bool take_all(struct ty_pg_conn *conn)
 {
     PGconn *pg = conn->link.pg;
     bool progress = false, was_null = false;
 
-    while (!conn->dead && !PQisBusy(pg) && conn->ring_count && conn->mode == TY_PG_PIPELINE) {
+    while (!conn->dead && !PQisBusy(pg) && awaits_answer(conn) && conn->mode == TY_PG_PIPELINE) {
         PGresult *result = PQgetResult(pg);
 
         progress = true;

@@ -31,7 +31,7 @@ static int judge_text(struct ty_sql_op *op, const char *sql)
     return why ? ty_sql_fail(op, "postgresql", TY_ERR_INTERNAL, "refused", "%s", why) : 0;
 }
 
-/* Texts that ran before were judged then. */
+/* Texts that were allowed once are not looked at again. */
 static int judge(struct ty_pg *own, struct ty_sql_op *op)
 {
     struct ty_pg_text *text = ty_pg_known_find(&own->known, op->sql, op->sql_len);
@@ -39,9 +39,13 @@ static int judge(struct ty_pg *own, struct ty_sql_op *op)
     if (op->param_count > TY_PG_PARAMS_MAX)
         return ty_sql_fail(op, "postgresql", TY_ERR_TOO_LARGE, "54000",
                            "%u parameters; there may be %d", op->param_count, TY_PG_PARAMS_MAX);
-    if (text && text->runs)
+    if (text && text->allowed)
         return 0;
-    return judge_text(op, op->sql) < 0 ? -1 : judge_whole(op);
+    if (judge_text(op, op->sql) < 0 || judge_whole(op) < 0)
+        return -1;
+    if (text)
+        text->allowed = true;
+    return 0;
 }
 
 /* ---- prepared statements */
