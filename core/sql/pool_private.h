@@ -42,7 +42,7 @@ struct ty_pool_tx {
     struct ty_pool_conn *conn;      /* NULL: it was lost */
     struct ty_sql_op *head, **tail; /* not sent yet */
     struct ty_sql_op *running;
-    struct ty_error error; /* why it was lost */
+    struct ty_error error; /* why it was lost, or is dead */
     bool read_only;
     enum ty_sql_isolation isolation;
     bool begun;                   /* BEGIN was sent */

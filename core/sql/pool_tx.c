@@ -89,11 +89,14 @@ static void tell_lost(struct ty_pool_tx *tx, struct ty_sql_op *op)
         pool_fail_as(tx->pool, op, &tx->error);
 }
 
+/* That error may have been caught, and thrown away. */
 static void tell_dead(struct ty_pool_tx *tx, struct ty_sql_op *op)
 {
+    const char *why = tx->error.message;
+
     op->tx = NULL;
     ty_sql_fail(op, pool_system(tx->pool), TY_ERR_UNAVAILABLE, "transaction.rolled_back",
-                "the transaction was rolled back by an earlier error");
+                "the transaction was rolled back by an earlier error%s%s", *why ? ": " : "", why);
     pool_finish_later(tx->pool, op);
 }
 
@@ -257,6 +260,8 @@ void pool_tx_done(struct ty_pool_tx *tx, struct ty_sql_op *op, bool clean)
     } else {
         bool stays = op->verb == TY_SQL_ROLLBACK_TO && op->status != 0; /* what was to be undone */
 
+        if (!tx->dead)
+            tx->error = op->error;
         tx->dead = !clean || tx->misbegun || stays;
         if (tx->misbegun)
             note_misbegun(tx, op);

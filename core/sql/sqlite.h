@@ -76,7 +76,8 @@ struct ty_sqlite_tx {
     bool read_only;
     bool begun;            /* BEGIN was sent */
     bool keys_off;         /* foreign keys are looked at when it commits, not before */
-    bool dead;             /* rolled back by an error */
+    bool dead;             /* rolled back by an error, */
+    struct ty_error why;   /* which may have been caught, and thrown away */
     bool ended;            /* its last operation was started */
     struct ty_sql_op last; /* the rollback of ty_sqlite_tx_drop() */
 };

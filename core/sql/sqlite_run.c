@@ -269,7 +269,7 @@ static int end(struct ty_sqlite_conn *conn, struct ty_sql_op *op)
     if (!conn->handle)
         return 0;
     ty_sqlite_shut_cursors(conn);
-    if (op->verb == TY_SQL_COMMIT && tx->begun)
+    if (op->verb == TY_SQL_COMMIT && tx->begun && !tx->dead)
         status = commit(conn, op);
     undo(conn, "ROLLBACK");
     restore(conn);
@@ -298,7 +298,8 @@ static int run_in_tx(struct ty_sqlite_conn *conn, struct ty_sql_op *op)
 
     if (tx->dead && op->verb != TY_SQL_ROLLBACK)
         status = ty_sqlite_fail(op, TY_ERR_UNAVAILABLE, "transaction.rolled_back",
-                                "the transaction was rolled back by an earlier error");
+                                "the transaction was rolled back by an earlier error: %s",
+                                tx->why.message);
     else if (op->verb == TY_SQL_COMMIT || op->verb == TY_SQL_ROLLBACK)
         status = 0;
     else if (wants_keys_off(tx, op))
@@ -324,8 +325,10 @@ static int run_in_tx(struct ty_sqlite_conn *conn, struct ty_sql_op *op)
         status = run_savepoint(conn, op);
     if (status < 0 && op->verb == TY_SQL_ROLLBACK_TO)
         undo(conn, "ROLLBACK"); /* what was to be undone must not be committed */
-    if (sqlite3_get_autocommit(conn->handle))
+    if (sqlite3_get_autocommit(conn->handle) && !tx->dead) {
         tx->dead = true; /* some errors roll all of it back */
+        tx->why = op->error;
+    }
     return status;
 }
 

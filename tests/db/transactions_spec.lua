@@ -97,6 +97,25 @@ describe("transactions of " .. SYSTEM, function()
     end, { isolation = "repeatable read" })
   end)
 
+  it("say again which error ended them, if nobody minded it", function()
+    if SYSTEM == "mysql" then -- where few errors do
+      return
+    end
+    local again = SYSTEM == "sqlite" and "insert or rollback into numbers(n) values (1)"
+      or "insert into numbers(n) values (1)"
+    local err = support.failure(db.transaction, function(tx)
+      insert(1)
+      pcall(tx.exec, tx, again)
+      local late = support.failure(insert, 2)
+      assert.equal("transaction.rolled_back", late.detail)
+      assert.matches("by an earlier error: .*[Uu][Nn][Ii][Qq][Uu][Ee]", late.message)
+    end)
+
+    assert.equal("transaction.rolled_back", err.detail)
+    assert.matches("by an earlier error: .*[Uu][Nn][Ii][Qq][Uu][Ee]", err.message)
+    assert.same({}, all())
+  end)
+
   it("see what others commit meanwhile as their isolation says", function()
     if SYSTEM == "sqlite" then -- there one writes at a time
       return
