@@ -8,7 +8,7 @@
 
 /* Raising an error takes time in proportion to the square of the depth, so there may be less than
  * the stack has. */
-enum { NESTED_MAX = 2 * 1024 * 1024 };
+enum { NESTED_MAX = 1024 * 1024 };
 
 #if TY_LUAJIT_CHECKHOOK
 #define low luajit_cstack_low

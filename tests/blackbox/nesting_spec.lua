@@ -72,7 +72,10 @@ describe("a script that nests without an end", function()
   local s, workers
 
   setup(function()
-    s = server.start { workers = 1, scripts = { ["app/main.lua"] = APP } }
+    s = server.start {
+      workers = 1, scripts = { ["app/main.lua"] = APP },
+      config = { lua = { slice_max = "4s" }, host = { heartbeat_timeout = "30s" } },
+    }
     workers = s:workers()
   end)
   teardown(server.clean_up)
