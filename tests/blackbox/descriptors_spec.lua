@@ -106,8 +106,10 @@ describe("a worker at the limit of its descriptors", function()
     os.remove(s.folder .. "/tycho.log")
     s:signal "USR1"
     clock.eventually(function() return fs.exists(s.folder .. "/tycho.log") end, 5, "a new log")
-    first:request("GET", "/?logged=yes")
-    clock.eventually(function() return s:log():find("access", 1, true) end, 5, "a record in it")
+    clock.eventually(function() -- the worker hears of it after the master
+      first:request("GET", "/?logged=yes")
+      return s:log():find("access", 1, true)
+    end, 5, "a record in it")
     assert.equal(200, s:metrics() and 200)
 
     crowd:reset()
