@@ -5,8 +5,8 @@
 --- and put what varies into fields: then records can be counted and searched.
 ---
 --- Writing never waits: when the disk is slow, records are dropped and counted. Fields with names
---- such as `password`, `token`, `session` or `authorization` are written as "[redacted]", and so are
---- secrets in URLs; it is better not to log them at all.
+--- such as `password`, `token`, `session` or `authorization` are written as "[redacted]", and so
+--- are secrets in URLs; it is better not to log them at all.
 
 local core = require "tycho.core.log"
 local fiber = require "tycho.core.fiber"
