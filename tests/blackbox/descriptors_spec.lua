@@ -82,7 +82,7 @@ describe("a worker at the limit of its descriptors", function()
     fiber.sleep(2) -- the time in which processor time is measured
     local share = (proc.cpu(worker) - cpu) / (clock.now() - began)
     assert.is_true(free_descriptors(worker) >= RESERVE, tostring(free_descriptors(worker)))
-    assert.is_true(share <= CPU_MAX, ("%.0f %% of a core"):format(share * 100))
+    figure.at_most(share, CPU_MAX, "share of a core")
     -- Counted once, however often it looked. When the crowd goes, room comes bit by bit: those who
     -- have waited may take what there is so far, and it comes to it again.
     assert.equal(1, pauses(s))
