@@ -55,6 +55,7 @@ struct web {
     uint64_t beat_ns;      /* when it last fired */
     uint64_t log_dropped;  /* as last counted */
     unsigned memory_overs; /* looks in a row at which it held too much */
+    size_t spare_bytes;    /* free ones in the heap, after the last that were given back */
     struct ty_buf last_health;
     struct ty_series *lag, *dropped;
 

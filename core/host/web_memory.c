@@ -1,4 +1,5 @@
 #include <inttypes.h>
+#include <malloc.h>
 
 #include "host/usage.h"
 #include "host/web.h"
@@ -6,6 +7,7 @@
 enum {
     OVER_MAX = 2, /* looks in a row: what is there for a moment only does not count */
     PROGRAM_BYTES = 64 * 1024 * 1024, /* what all but scripts needs, generously */
+    SPARE_BYTES = 16 * 1024 * 1024,   /* free memory that is kept for what comes next */
 };
 
 /* 0: no limit */
@@ -19,10 +21,27 @@ static uint64_t limit_of(const struct ty_config *config)
     return scripts + (scripts / 2 > PROGRAM_BYTES ? scripts / 2 : PROGRAM_BYTES);
 }
 
+/* What is free in the middle of the heap stays resident: after a large result that is as much as it
+ * was. The count of free bytes does not say whether they are, so that it is its growth that counts.
+ */
+static void give_back(struct web *web)
+{
+    size_t spare = mallinfo2().fordblks;
+
+    if (spare > web->spare_bytes + SPARE_BYTES) {
+        malloc_trim(SPARE_BYTES / 2);
+        web->spare_bytes = mallinfo2().fordblks;
+    } else if (spare < web->spare_bytes) {
+        web->spare_bytes = spare;
+    }
+}
+
 void ty_web_check_memory(struct web *web)
 {
-    uint64_t max = web->active ? limit_of(web->active->config) : 0, bytes = ty_resident_bytes();
+    uint64_t max = web->active ? limit_of(web->active->config) : 0, bytes;
 
+    give_back(web);
+    bytes = ty_resident_bytes();
     web->slot->resident_bytes = bytes;
     web->slot->cpu_ms = ty_cpu_ms();
     if (max == 0 || web->is_stopping || !web->channel)

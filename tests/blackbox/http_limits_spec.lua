@@ -31,10 +31,13 @@ describe("the limits of a request", function()
   setup(function()
     s = server.start {
       scripts = { ["app/main.lua"] = echo },
-      config = { http = {
-        header_timeout = "400ms", body_timeout = "400ms", keepalive_timeout = "400ms",
-        linger_timeout = "500ms",
-      } },
+      config = {
+        http = {
+          header_timeout = "400ms", body_timeout = "400ms", keepalive_timeout = "400ms",
+          linger_timeout = "500ms",
+        },
+        lua = { slice_max = "4s" }, -- a large body is echoed in digits
+      },
     }
   end)
   teardown(server.clean_up)
