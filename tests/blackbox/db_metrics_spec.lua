@@ -230,7 +230,7 @@ for kind, how in pairs(KINDS) do
       local s = start(kind, { slow = "20ms" })
       assert.equal(200, s:request("GET", "/slow").status)
 
-      assert.matches('"msg":"slow statement"', s:log(), 1, true)
+      s:wait_log '"msg":"slow statement"'
       assert.matches('"sql":"' .. how.outline .. '"', s:log(), 1, true)
       assert.matches('"at":"scripts/app/main.lua:%d+","seconds":%d+%.%d+', s:log())
       assert.matches('"request_id":"%x+"', s:log():match "[^\n]*slow statement[^\n]*")
@@ -257,7 +257,7 @@ for kind, how in pairs(KINDS) do
         local s = start(kind, { slow = "1ms" })
         assert.equal(200, s:request("GET", "/copy").status)
 
-        assert.matches('"operation":"COPY ', s:log(), 1, true)
+        s:wait_log '"operation":"COPY '
         assert.is_nil(s:log():find "CANARY")
       end)
     end

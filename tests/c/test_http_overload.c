@@ -2,6 +2,7 @@
  * answers it; its route is one lane, /hello's another. */
 #define _GNU_SOURCE /* memmem */
 #include "http_fixture.h"
+#include "support/figure.h"
 
 #define HOST "Host: a\r\n\r\n"
 #define HOLD "GET /hold HTTP/1.1\r\n" HOST
@@ -148,7 +149,8 @@ static void a_full_queue_refuses_at_once_and_the_connection_stays(void **state)
 
         say(&f, third, HOLD);
         hear(&f, third, 503);
-        assert_true(ty_now_ms() - since < 500); /* the test's own pumping is most of it */
+        /* The test's own pumping is most of it. */
+        assert_true(ty_now_ms() - since < at_most_ms(500));
     }
     assert_true(shed("queue_full") == before + 3);
     answer_first(&f);
@@ -177,7 +179,7 @@ static void nobody_waits_longer_than_the_limit(void **state)
     int second = dial_and_wait(&f, HELLO);
 
     hear(&f, first, 503);
-    assert_in_range(ty_now_ms() - since, 145, 400);
+    assert_in_range(ty_now_ms() - since, 145, at_most_ms(400));
     hear(&f, second, 503);
     assert_int_equal(queued(), 0);
     assert_true(shed("queue_timeout") == before + 2);

@@ -17,6 +17,7 @@
 #include <uv.h>
 
 #include "sql/pool_ledger.h"
+#include "support/figure.h"
 #include "tycho/clock.h"
 
 static void nap(unsigned ms)
@@ -46,7 +47,7 @@ static void a_place_is_free_a_moment_after_its_connection_was_closed(void **stat
     pool_ledger_release(ledger, 0, POOL_CLOSED_MS);
     while (pool_ledger_claim(ledger) == POOL_NO_PLACE)
         nap(1);
-    assert_in_range(ty_now_ms() - began, POOL_CLOSED_MS, POOL_CLOSED_MS + 1000);
+    assert_in_range(ty_now_ms() - began, POOL_CLOSED_MS, at_most_ms(POOL_CLOSED_MS + 1000));
     pool_ledger_close(ledger);
 }
 
@@ -127,7 +128,7 @@ static void what_the_dead_held_is_free_when_the_server_has_noticed(void **state)
         pool_ledger_sweep(ledger);
         nap(5);
     }
-    assert_in_range(ty_now_ms() - killed, POOL_GRACE_MS, POOL_GRACE_MS + 2000);
+    assert_in_range(ty_now_ms() - killed, POOL_GRACE_MS, at_most_ms(POOL_GRACE_MS + 2000));
     waitpid(pid, NULL, 0);
     pool_ledger_close(ledger);
     ty_sql_ledger_detach();

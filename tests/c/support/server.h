@@ -29,6 +29,7 @@
 #include <yyjson.h>
 
 #include "fake_engine.h"
+#include "figure.h"
 #include "tycho/clock.h"
 #include "tycho/host.h"
 
@@ -104,15 +105,6 @@ static void pause_or_fail(uint64_t until_ms, const char *condition)
 /* Tries again and again, until the limit. */
 #define wait_for(condition) \
     for (uint64_t until_ = ty_now_ms() + LIMIT_MS; !(condition); pause_or_fail(until_, #condition))
-
-/* What is promised to take `ms` at most; with room, as other tests run beside, unless figures are
- * held to the letter. */
-__attribute__((unused)) static uint64_t at_most_ms(uint64_t ms)
-{
-    const char *is_long = getenv("TYCHO_TEST_LONG");
-
-    return is_long && strcmp(is_long, "1") == 0 ? ms : 4 * ms;
-}
 
 /* Executes this program as `serve`, with settings such as "workers=2", ended by NULL. */
 static void server_spawn(struct server *server, const char *first, ...)
