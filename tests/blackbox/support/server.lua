@@ -294,11 +294,16 @@ function Server:status()
   return json.decode(out)
 end
 
----The web workers' process ids.
+---The web workers' process ids. A process that tries scripts, or one that is just being started, is
+---none.
 ---@async
 ---@return integer[]
 function Server:workers()
-  return proc.children(self.pid)
+  local pids = {}
+  for _, pid in ipairs(proc.children(self.pid)) do
+    pids[#pids + 1] = proc.command(pid):find("web worker", 1, true) and pid or nil
+  end
+  return pids
 end
 
 ---All metrics of this moment.
