@@ -43,19 +43,10 @@ local function check(opts, level)
   return opts
 end
 
--- Ends the unit in memory once it is known how it ended in the database.
-local function settled(entered, ok, ...)
-  unit.leave(entered, ok)
-  if not ok then
-    error((...), 0)
-  end
-  return ...
-end
-
 -- In a unit, or in a transaction: a part of it that is undone alone.
 local function nested(outer, fn)
   local entered = unit.enter()
-  return settled(entered, pcall(transaction.nest, outer, function() return fn() end))
+  return unit.settle(entered, pcall(transaction.nest, outer, function() return fn() end))
 end
 
 local function once(fn, opts)
@@ -70,7 +61,7 @@ local function once(fn, opts)
       replicas.note_write(name)
     end
   end)
-  return settled(entered, pcall(finish, pcall(fn)))
+  return unit.settle(entered, pcall(finish, pcall(fn)))
 end
 
 -- In a transaction only a row is read anew: what the database gave up because of others began with

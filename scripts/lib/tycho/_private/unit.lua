@@ -38,7 +38,11 @@ function unit.leave(entered, ok)
   end
 end
 
-local function finish(entered, ok, ...)
+---Leaves, and returns the rest or raises it: for what `pcall` gives back.
+---@param entered table
+---@param ok boolean
+---@return any ...
+function unit.settle(entered, ok, ...)
   unit.leave(entered, ok)
   if not ok then
     error((...), 0)
@@ -50,7 +54,7 @@ end
 ---@param fn fun(): ...
 ---@return any ... what `fn` returned
 function unit.transaction(fn)
-  return finish(unit.enter(true), pcall(fn))
+  return unit.settle(unit.enter(true), pcall(fn))
 end
 
 ---Is the running fiber in a unit of work?
