@@ -4,7 +4,7 @@
 #include <luajit.h>
 #include <pthread.h>
 
-/* check: allow SAME-NAME because tests/blackbox/runaway_spec.lua tests it */
+/* check: allow SAME-NAME because tests/blackbox/nesting_spec.lua tests it */
 
 /* Raising an error takes time in proportion to the square of the depth, so there may be less than
  * the stack has. */
